@@ -1,0 +1,26 @@
+"""The contract between data and models. Mask polarity everywhere: True = visible."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class FaceBatch(NamedTuple):
+    """B faces as a model sees them. A = number of AUs, N = g·g tokens of the patch grid.
+
+    Pictures travel as uint8 RGB and are normalised on the device.
+    """
+
+    image: Tensor  # (B, 3, H, W) uint8, as the model may see it
+    clean: Tensor  # (B, 3, H, W) uint8, the unoccluded picture; training and upper bounds only
+    visible: Tensor  # (B, N) bool, True = visible
+    labels: Tensor  # (B, A) int8: 1 present, 0 absent, -1 unknown
+    intensity: Tensor  # (B, A) float32, 0-5; NaN where the source has none
+    subject: Tensor  # (B,) int64, index of the subject in the store
+    sample_id: Tensor  # (B,) int64, stable across stores, machines and orders
+
+
+def collate(samples: list[FaceBatch]) -> FaceBatch:
+    """Stack single samples (the same fields without B) into a batch."""
+    return FaceBatch(*(torch.stack(column) for column in zip(*samples)))
