@@ -1,14 +1,38 @@
-"""Occlusions cut from a grid of cells: `patches`, random cells, and `block`, one rectangle. True = visible."""
+"""Occlusions cut from a grid of cells. True = visible.
+
+A grid kind is an order in which cells disappear; severity s hides the first round(s·g²) of them, so the count
+is exact, the same for every face, and masks are nested. `block` alone is a chain of rectangles instead.
+"""
 
 import numpy as np
 
 
-def patches_visible(rng: np.random.Generator, severity: float, grid: int) -> np.ndarray:
-    """Hide exactly round(severity·grid²) random cells -> (grid, grid) bool, True = visible."""
-    order = rng.permutation(grid * grid)
+def hide_first(order: np.ndarray, severity: float, grid: int) -> np.ndarray:
+    """Hide the first round(severity·grid²) cells of `order` (grid²,) -> (grid, grid) bool, True = visible."""
     visible = np.ones(grid * grid, bool)
     visible[order[: round(severity * grid * grid)]] = False
     return visible.reshape(grid, grid)
+
+
+def patches_visible(rng: np.random.Generator, severity: float, grid: int) -> np.ndarray:
+    """Hide exactly round(severity·grid²) random cells -> (grid, grid) bool, True = visible."""
+    return hide_first(rng.permutation(grid * grid), severity, grid)
+
+
+def edge_visible(rng: np.random.Generator, severity: float, grid: int, edge: str) -> np.ndarray:
+    """Hide cells row by row (or column by column) from `edge` -> (grid, grid) bool, True = visible.
+
+    `edge` is "upper", "lower", "left" or "right", as the viewer sees it. The last row may be hidden in part,
+    from a random end, so that the count is exact.
+    """
+    along = np.arange(grid) if rng.random() < 0.5 else np.arange(grid)[::-1]
+    depth = np.arange(grid) if edge in ("upper", "left") else np.arange(grid)[::-1]
+    cells = (
+        depth[:, None] * grid + along[None]
+        if edge in ("upper", "lower")
+        else depth[:, None] + along[None] * grid
+    )
+    return hide_first(cells.reshape(-1), severity, grid)
 
 
 def block_visible(rng: np.random.Generator, severity: float, grid: int) -> np.ndarray:
@@ -49,3 +73,15 @@ def _rectangle_chain(rng: np.random.Generator, grid: int) -> list[tuple[int, int
             x1 += 1
         chain.append((y0, y1, x0, x1))
     return chain
+
+
+def cell_bounds(length: int, grid: int) -> np.ndarray:
+    """Where the grid cuts a side of `length` pixels: (grid + 1,) pixel positions from 0 to `length`."""
+    return np.linspace(0, length, grid + 1).round().astype(int)
+
+
+def cells_to_pixels(cells: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cell mask (g, g) bool -> pixel mask (height, width) bool; same polarity."""
+    rows = np.diff(cell_bounds(height, cells.shape[0]))
+    cols = np.diff(cell_bounds(width, cells.shape[1]))
+    return np.repeat(np.repeat(cells, rows, 0), cols, 1)

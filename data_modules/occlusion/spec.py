@@ -28,7 +28,9 @@ class OcclusionSpec(NamedTuple):
 def stream(spec: OcclusionSpec, sample_id: int) -> np.random.Generator:
     """The random generator of this face's mask: the same on every machine, worker and rank."""
     key = f"occlusion{PROTOCOL_VERSION}/{spec.seed}/{sample_id}/{spec.kind}".encode()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big")))
+    return np.random.Generator(
+        np.random.Philox(key=int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big"))
+    )
 
 
 def training_seed(run_seed: int, epoch: int) -> int:
