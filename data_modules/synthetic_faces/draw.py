@@ -1,0 +1,22 @@
+"""Faces by number: the same (renderer version, seed, identity, frame) gives the same picture, in any order."""
+
+import numpy as np
+
+from data_modules.synthetic_faces.identity import Identity, build_identity
+from data_modules.synthetic_faces.renderer import RENDERER_VERSION, Frame, render_frame
+from data_modules.synthetic_faces.sampler import resolve_conflicts, split_sides, style
+from data_modules.synthetic_faces.scene import sample_scene
+
+_FRAME_STREAM = 3  # streams 0-2 belong to the identity
+
+
+def draw_identity(seed: int, number: int) -> Identity:
+    """Person `number` of data set `seed`."""
+    return build_identity([RENDERER_VERSION, seed], number)
+
+
+def draw_frame(identity: Identity, seed: int, frame: int, size: int, style_name: str = "bp4d") -> Frame:
+    """Picture `frame` of a person: AUs drawn from the style, a random scene."""
+    rng = np.random.default_rng([RENDERER_VERSION, seed, identity.number, _FRAME_STREAM, frame])
+    intensity, lips_part = resolve_conflicts(style(style_name).draw(rng, 1)[0])
+    return render_frame(identity, split_sides(rng, intensity), lips_part, sample_scene(rng), size)

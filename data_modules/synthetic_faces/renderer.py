@@ -1,0 +1,238 @@
+"""One synthetic picture: identity + expression + scene -> crop, with everything known about it."""
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from data_modules.facs import CANONICAL_POINTS
+from data_modules.synthetic_faces import assets, hair, kernels, shading
+from data_modules.synthetic_faces.atlas import AXIS_Z, TEXELS, unroll
+from data_modules.synthetic_faces.expression import pose_expression
+from data_modules.synthetic_faces.identity import Identity
+from data_modules.synthetic_faces.landmarks import five_points, landmark_vertices
+from data_modules.synthetic_faces.sampler import RENDERED_AUS
+from data_modules.synthetic_faces.scene import Light, Scene, head_rotation, paint_background
+from data_modules.synthetic_faces.wrinkles import expression_relief
+
+RENDERER_VERSION = 1  # raise it whenever the same seed would give another picture
+SMALLEST, LARGEST = 32, 1024  # pixels of a side
+_SUPERSAMPLING = 2
+_CAMERA_DISTANCE = 12.0  # decimetres from the eyes
+_NECK_PIVOT = np.array([0.0, -1.1, -0.9], np.float32)
+_NECK_FIXED, _NECK_FREE = -1.75, -0.95  # height below the eyes: shoulders stay, the head turns
+_SHADOW_SIZE, _SHADOW_SPAN = 224, 5.0
+_COLLAR = 5.85  # canonical height where clothing starts
+_HAIR = 7  # material number of shells
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered face crop of S×S pixels and its truth."""
+
+    image: np.ndarray  # (S, S, 3) uint8 RGB
+    intensity: np.ndarray  # (A,) float32, 0-5, in the order of RENDERED_AUS
+    landmarks: np.ndarray  # (68, 2) float32, pixels of the crop
+    box: np.ndarray  # (4,) float32: x0, y0, x1, y1 around the landmarks
+    pose: np.ndarray  # (3,) float32: yaw, pitch, roll in radians
+    depth: np.ndarray  # (S, S) float32, decimetres from the camera; inf where there is no person
+    segmentation: np.ndarray  # (S, S) uint8, labels of `shading`
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Vertices and triangles as drawn: the surface first, then the hair shells."""
+
+    points: np.ndarray  # (V + W, 3) camera axes, eyes at the origin
+    triangles: np.ndarray
+    material: np.ndarray
+    copies: np.ndarray  # (V + W,) surface vertex whose attributes a vertex shares
+    height: np.ndarray  # (V + W,) of hair shells
+    skin_triangles: int  # the first ones; the rest is hair
+
+
+@dataclass(frozen=True)
+class _Still:
+    """What the neutral surface carries, by vertex."""
+
+    texel: np.ndarray  # (V, 2)
+    frontness: np.ndarray  # (V,) 1 where the atlas is sharp, 0 behind the ears
+    triangles: np.ndarray  # (T, 3) without lower lashes
+    material: np.ndarray  # (T,)
+    eyes: np.ndarray  # (2, 3) centres of the eyeballs
+
+
+@functools.cache
+def _still(lashes: bool) -> _Still:
+    rig = assets.load_rig()
+    middle = rig.vertices[rig.triangles].mean(1)
+    lash = rig.material == assets.LASHES
+    keep = ~lash | ((middle[:, 1] > 7.285) & lashes)
+    normals = kernels.vertex_normals(rig.vertices, rig.triangles)
+    radial = rig.vertices - np.array([0, 0, AXIS_Z], np.float32)
+    outward = (normals[:, 0] * radial[:, 0] + normals[:, 2] * radial[:, 2]) / np.hypot(
+        radial[:, 0], radial[:, 2]
+    )
+    frontness = np.clip(outward / 0.4, 0, 1) * np.clip((radial[:, 2] - 0.1) / 0.3, 0, 1)
+    eyes = [rig.vertices[np.unique(rig.triangles[rig.material == side])].mean(0) for side in (1, 2)]
+    return _Still(
+        unroll(rig.vertices),
+        frontness.astype(np.float32),
+        rig.triangles[keep],
+        rig.material[keep],
+        np.stack(eyes),
+    )
+
+
+def render_frame(identity: Identity, strength: np.ndarray, lips_part: bool, scene: Scene, size: int) -> Frame:
+    """Render one person with AU strengths (A, 2), subject's left and right, 0-1, into a crop of `size` pixels.
+
+    `lips_part` decides AU25 (see `pose_expression`); its intensity in the result is that of the rendered lip gap.
+    The crop is what alignment to `facs.CANONICAL_POINTS` would give, moved by the scene's zoom, shift and roll.
+    """
+    strength = np.asarray(strength, np.float32)
+    shown = strength.copy()
+    if scene.blink:
+        blink = RENDERED_AUS.index(43)
+        shown[blink] = np.maximum(shown[blink], scene.blink)
+    surface, parting = pose_expression(identity.surface, shown, lips_part)
+    rotation = head_rotation(scene.yaw, scene.pitch).astype(np.float32)
+    body = _dress(identity, surface, rotation)
+    side = size * _SUPERSAMPLING
+    screen, scale = _project(body.points, scene, side)
+    colour, labels, depth = _draw(identity, scene, body, screen, rotation, shown, side)
+    intensity = strength.max(1) * 5
+    intensity[RENDERED_AUS.index(25)] = parting
+    landmarks = screen[landmark_vertices(), :2] / _SUPERSAMPLING
+    return Frame(
+        image=_expose(colour, scene, size),
+        intensity=intensity.astype(np.float32),
+        landmarks=landmarks,
+        box=np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32),
+        pose=np.array([scene.yaw, scene.pitch, scene.roll], np.float32),
+        depth=np.where(depth < kernels.FAR, depth, np.inf)[::_SUPERSAMPLING, ::_SUPERSAMPLING].astype(
+            np.float32
+        ),
+        segmentation=labels[::_SUPERSAMPLING, ::_SUPERSAMPLING].copy(),
+    )
+
+
+def _dress(identity: Identity, surface: np.ndarray, rotation: np.ndarray) -> _Body:
+    """Put on the hair and turn the head on its neck."""
+    still = _still(identity.lashes)
+    normals = kernels.vertex_normals(surface, still.triangles)
+    shells, triangles, copied, heights = hair.hair_shells(identity.hair, surface, normals)
+    count = len(surface)
+    points = np.concatenate([surface, shells])
+    turned = (points - _NECK_PIVOT) @ rotation.T + _NECK_PIVOT
+    free = np.clip((points[:, 1:2] - _NECK_FIXED) / (_NECK_FREE - _NECK_FIXED), 0, 1)
+    free = free * free * (3 - 2 * free)
+    return _Body(
+        points=(points + free * (turned - points)).astype(np.float32),
+        triangles=np.concatenate([still.triangles, triangles + count]).astype(np.int32),
+        material=np.concatenate([still.material, np.full(len(triangles), _HAIR)]).astype(np.int32),
+        copies=np.concatenate([np.arange(count), copied]),
+        height=np.concatenate([np.zeros(count), heights]).astype(np.float32),
+        skin_triangles=len(still.triangles),
+    )
+
+
+def _project(points: np.ndarray, scene: Scene, side: int) -> tuple[np.ndarray, float]:
+    """Perspective, then the similarity that alignment to the canonical points finds, then the scene's jitter.
+
+    Returns x, y in pixels and depth (V, 3), and pixels per decimetre at the eyes.
+    """
+    distance = _CAMERA_DISTANCE - points[:, 2]
+    plane = np.stack([points[:, 0], -points[:, 1]], 1) * (_CAMERA_DISTANCE / distance)[:, None]
+    target = np.array(CANONICAL_POINTS)
+    turn, offset = _similarity(five_points(plane[landmark_vertices()]).astype(np.float64), target)
+    jitter = scene.zoom * np.array(
+        [[np.cos(scene.roll), -np.sin(scene.roll)], [np.sin(scene.roll), np.cos(scene.roll)]]
+    )
+    centre = target.mean(0)
+    turn, offset = jitter @ turn, jitter @ (offset - centre) + centre + np.array(scene.shift)
+    xy = (plane @ turn.T + offset) * side
+    return np.column_stack([xy, distance]).astype(np.float32), float(np.sqrt(np.linalg.det(turn)) * side)
+
+
+def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least-squares rotation-and-scale matrix and offset that take source points (n, 2) to target points."""
+    s, t = source - source.mean(0), target - target.mean(0)
+    norm = (s**2).sum()
+    cosine, sine = (s * t).sum() / norm, (s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum() / norm
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    return turn, target.mean(0) - turn @ source.mean(0)
+
+
+def _draw(
+    identity: Identity,
+    scene: Scene,
+    body: _Body,
+    screen: np.ndarray,
+    rotation: np.ndarray,
+    strength: np.ndarray,
+    side: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rasterise and shade at `side` pixels: linear colour (side, side, 3), labels and depth (side, side)."""
+    rig, still = assets.load_rig(), _still(identity.lashes)
+    drawn = body.triangles[: body.skin_triangles]
+    solid = still.material != assets.LASHES
+    depth, number, weights = kernels.rasterize(screen, drawn, solid, side, side)
+    cover = identity.hair.cover[body.copies]
+    strand = hair.strand_coordinates()[body.copies]
+    shading.rasterize_strands(
+        screen, body.triangles[body.skin_triangles :], body.skin_triangles, cover, body.height, strand,
+        hair.strand_texture(), depth, number, weights,
+    )  # fmt: skip
+    normals = kernels.vertex_normals(body.points[: len(rig.vertices)], drawn)[body.copies]
+    to_light, shadow = _cast_shadow(body, scene.light)
+    relief = expression_relief(identity.skin.relief, strength, identity.skin.wrinkle_depth)
+    slope_u = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3) * (TEXELS / 8)
+    slope_v = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=3) * (-TEXELS / 8)
+    gaze = np.array([np.sin(scene.gaze[0]), np.sin(scene.gaze[1]), 1.0])
+    image = cv2.resize(paint_background(scene.backdrop, side // _SUPERSAMPLING), (side, side))
+    light = scene.light
+    labels = shading.shade(
+        number, weights, body.triangles, body.material, body.points, normals, rig.vertices[body.copies],
+        still.texel[body.copies], rig.openness[body.copies], still.frontness[body.copies], cover, body.height, strand,
+        identity.skin.albedo, identity.skin.part, relief, slope_u, slope_v, identity.skin.oiliness,
+        rotation, still.eyes, _f32(gaze / np.linalg.norm(gaze)), _f32(identity.iris), _f32(identity.hair.colour),
+        _f32(identity.clothing), _COLLAR, _f32(light.direction), _f32(light.colour), _f32(light.sky), _f32(light.floor),
+        _f32(light.fill_direction), _f32(light.fill), to_light, shadow, _SHADOW_SIZE / _SHADOW_SPAN,
+        hair.strand_texture(), image,
+    )  # fmt: skip
+    return image, labels, depth
+
+
+def _f32(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float32)
+
+
+def _cast_shadow(body: _Body, light: Light) -> tuple[np.ndarray, np.ndarray]:
+    """The light's axes as columns (3, 3) and its depth map; the middle shell stands for the hair."""
+    side = np.cross(light.direction, [0.05, 1.0, 0.02])
+    side /= np.linalg.norm(side)
+    axes = np.stack([side, np.cross(light.direction, side), -light.direction], 1).astype(np.float32)
+    seen = body.points @ axes
+    seen[:, :2] = seen[:, :2] * (_SHADOW_SIZE / _SHADOW_SPAN) + _SHADOW_SIZE / 2
+    shells = body.height[body.triangles[:, 0]]
+    casts = (shells == 0) | (np.abs(shells - 0.5) < 0.06)
+    casts[: body.skin_triangles] = body.material[: body.skin_triangles] != assets.LASHES
+    return axes, kernels.shadow_depth(seen, body.triangles[casts], _SHADOW_SIZE)
+
+
+def _expose(colour: np.ndarray, scene: Scene, size: int) -> np.ndarray:
+    """Linear colour -> the camera's picture (size, size, 3) uint8: tone curve, blur, grain, lossy coding."""
+    linear = cv2.resize(colour, (size, size), interpolation=cv2.INTER_AREA) * (0.86 * scene.exposure)
+    if scene.blur:
+        linear = cv2.GaussianBlur(linear, (0, 0), scene.blur * size / 224)
+    display = np.clip(linear * (1 + linear / 2.2) / (1 + linear), 0, 1) ** np.float32(1 / 2.2)
+    if scene.grain:
+        rng = np.random.default_rng(scene.backdrop)
+        display += np.float32(scene.grain) * rng.standard_normal(display.shape, np.float32)
+    image = (np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)
+    if scene.jpeg:
+        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg])[1]
+        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return image
