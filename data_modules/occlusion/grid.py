@@ -6,6 +6,8 @@ is exact, the same for every face, and masks are nested. `block` alone is a chai
 
 import numpy as np
 
+from data_modules.occlusion.spec import cell_bounds
+
 
 def hide_first(order: np.ndarray, severity: float, grid: int) -> np.ndarray:
     """Hide the first round(severity·grid²) cells of `order` (grid²,) -> (grid, grid) bool, True = visible."""
@@ -73,11 +75,6 @@ def _rectangle_chain(rng: np.random.Generator, grid: int) -> list[tuple[int, int
             x1 += 1
         chain.append((y0, y1, x0, x1))
     return chain
-
-
-def cell_bounds(length: int, grid: int) -> np.ndarray:
-    """Where the grid cuts a side of `length` pixels: (grid + 1,) pixel positions from 0 to `length`."""
-    return np.linspace(0, length, grid + 1).round().astype(int)
 
 
 def cells_to_pixels(cells: np.ndarray, height: int, width: int) -> np.ndarray:

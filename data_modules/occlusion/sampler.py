@@ -4,7 +4,6 @@ Equal severity means equal visible token counts, so batches need no padding and 
 is a pure function of (seed, epoch, step): an epoch can be entered at any step without being replayed.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.utils.data import Sampler
 
 from data_modules.errors import UserError
 from data_modules.occlusion.apply import check_spec
-from data_modules.occlusion.spec import LADDER, OcclusionSpec, training_seed
+from data_modules.occlusion.spec import LADDER, OcclusionSpec, keyed_generator, training_seed
 
 SampleKey = tuple[int, OcclusionSpec]  # what a dataset's __getitem__ receives
 
@@ -73,7 +72,7 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
         return len(self.indices) // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        order = _generator("shuffle", self.seed, self.epoch).permutation(self.indices)
+        order = keyed_generator("shuffle", self.seed, self.epoch).permutation(self.indices)
         per_step = self.batch_size * self.world_size
         entry_epoch, entry_step = self._entry
         for step in range(entry_step if self.epoch == entry_epoch else 0, len(self)):
@@ -83,7 +82,7 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
 
     def spec(self, step: int) -> OcclusionSpec:
         """The occlusion of this step of the current epoch, the same on every rank."""
-        rng = _generator("step", self.seed, self.epoch, step)
+        rng = keyed_generator("step", self.seed, self.epoch, step)
         clean, kind, level = rng.random(), int(rng.integers(len(self.kinds))), rng.random()
         seed = training_seed(self.seed, self.epoch)
         if clean < self.clean_share:
@@ -128,9 +127,3 @@ class LadderSampler(Sampler[list[SampleKey]]):
     def __iter__(self) -> Iterator[list[SampleKey]]:
         for start in range(0, len(self.mine), self.batch_size):
             yield [(int(index), self.spec) for index in self.mine[start : start + self.batch_size]]
-
-
-def _generator(*key: object) -> np.random.Generator:
-    """A generator keyed on `key`: no state is carried from step to step."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))

@@ -12,12 +12,14 @@ import numpy as np
 
 PROTOCOL_VERSION = 1
 LADDER = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+PROTOCOL_SEED, HELD_OUT_SEED = 0, -1
 
 
 class OcclusionSpec(NamedTuple):
     """Hide `severity` (0-1, share of the crop's area) of a face by an occlusion of `kind`.
 
-    `seed` 0 is the protocol's own stream, the one every evaluation uses; training uses others.
+    `seed` 0 is the protocol's own stream, the one every evaluation uses; training uses seeds from 1 on, and
+    `HELD_OUT_SEED` draws textures and shapes that neither of them holds.
     """
 
     kind: str
@@ -27,15 +29,23 @@ class OcclusionSpec(NamedTuple):
 
 def stream(spec: OcclusionSpec, sample_id: int) -> np.random.Generator:
     """The random generator of this face's mask: the same on every machine, worker and rank."""
-    key = f"occlusion{PROTOCOL_VERSION}/{spec.seed}/{sample_id}/{spec.kind}".encode()
-    return np.random.Generator(
-        np.random.Philox(key=int.from_bytes(hashlib.blake2b(key, digest_size=16).digest(), "big"))
-    )
+    return keyed_generator(f"occlusion{PROTOCOL_VERSION}", spec.seed, sample_id, spec.kind)
 
 
 def training_seed(run_seed: int, epoch: int) -> int:
     """A seed for `OcclusionSpec` that differs by run and epoch and is never the protocol's 0."""
     return 1 + run_seed * 1_000_003 + epoch
+
+
+def pool_of(seed: int) -> str:
+    """Which textures and shapes a spec's seed draws from: "train", "test" or "held-out"; they share nothing."""
+    return {PROTOCOL_SEED: "test", HELD_OUT_SEED: "held-out"}.get(seed, "train")
+
+
+def keyed_generator(*key: object) -> np.random.Generator:
+    """A random generator that depends on `key` alone: the same on every machine, worker and rank."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
 
 
 def token_visibility(pixels: np.ndarray, grid: int, threshold: float = 0.5) -> np.ndarray:
@@ -45,8 +55,12 @@ def token_visibility(pixels: np.ndarray, grid: int, threshold: float = 0.5) -> n
     divide are cut at the nearest pixel.
     """
     height, width = pixels.shape
-    rows = np.linspace(0, height, grid + 1).round().astype(int)
-    cols = np.linspace(0, width, grid + 1).round().astype(int)
-    hidden = np.add.reduceat(np.add.reduceat((~pixels).astype(np.int64), rows[:-1], 0), cols[:-1], 1)
+    rows, cols = cell_bounds(height, grid), cell_bounds(width, grid)
+    seen = np.add.reduceat(np.add.reduceat(pixels, rows[:-1], 0, np.int32), cols[:-1], 1)  # (g, g) visible pixels
     area = np.diff(rows)[:, None] * np.diff(cols)[None]
-    return (hidden <= threshold * area).reshape(-1)
+    return (area - seen <= threshold * area).reshape(-1)
+
+
+def cell_bounds(length: int, grid: int) -> np.ndarray:
+    """Where the grid cuts a side of `length` pixels: (grid + 1,) pixel positions from 0 to `length`."""
+    return np.linspace(0, length, grid + 1).round().astype(int)
