@@ -115,28 +115,18 @@ def scalp_triangles() -> np.ndarray:
     return skin[rig.vertices[skin][..., 1].min(1) > 6.6]
 
 
-def hair_shells(
-    hair: Hair, surface: np.ndarray, normals: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Shell vertices (W, 3), triangles (T, 3), the surface vertex each vertex copies (W,) and its height 0-1 (W,)."""
+def hair_shells(hair: Hair) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The shells of a hair cut, W vertices: triangles (T, 3), the surface vertex that each vertex grows from (W,), how
+    far along its normal (W,) in decimetres, and its height in the hair (W,), 0-1."""
     triangles = scalp_triangles()
     triangles = triangles[(hair.cover[triangles] > 0.02).all(1)]
     grown, local = np.unique(triangles, return_inverse=True)
-    local = local.reshape(-1, 3)
-    heights = np.linspace(0, 1, hair.shells + 1)[1:] if hair.shells else np.zeros(0)
+    heights = (np.arange(hair.shells) + 1) / max(hair.shells, 1)
     lift = hair.thickness[grown] * np.sqrt(hair.cover[grown])
-    shells = [surface[grown] + normals[grown] * (lift * height)[:, None] for height in heights]
-    if not shells:
-        return (
-            np.zeros((0, 3), np.float32),
-            np.zeros((0, 3), np.int32),
-            np.zeros(0, np.int64),
-            np.zeros(0, np.float32),
-        )
-    count = len(grown)
+    offset = np.arange(hair.shells)[:, None, None] * len(grown)
     return (
-        np.concatenate(shells).astype(np.float32),
-        np.concatenate([local + count * k for k in range(len(shells))]).astype(np.int32),
-        np.tile(grown, len(shells)),
-        np.repeat(heights, count).astype(np.float32),
+        (local.reshape(1, -1, 3) + offset).reshape(-1, 3).astype(np.int32),
+        np.tile(grown, hair.shells),
+        np.outer(heights, lift).ravel().astype(np.float32),
+        np.repeat(heights, len(grown)).astype(np.float32),
     )

@@ -30,7 +30,7 @@ class Traits:
     weight: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Identity:
     """One person. `surface` is centred between the eyes and scaled so that the eyes are 0.62 apart."""
 

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 FAR = np.float32(1e9)
+INSIDE = -1e-5  # least weight of a pixel inside a triangle: neighbours overlap rather than leave gaps
 
 
 @njit(cache=True, fastmath=True)
@@ -30,6 +31,25 @@ def vertex_normals(points, triangles):
 
 
 @njit(cache=True, fastmath=True)
+def triangle_setup(screen, a, b, c, rows, columns):
+    """A triangle in pixels: twice its signed area, its pixel bounds, and its weights as affine functions.
+
+    Weight k of the pixel centre (x, y) is `constant + along * x + down * y`. Front faces have a negative area, as y
+    points down. Returns (area, left, right, top, bottom, constant1, along1, down1, constant2, along2, down2).
+    """
+    x0, y0 = float(screen[a, 0]), float(screen[a, 1])
+    x1, y1, x2, y2 = screen[b, 0] - x0, screen[b, 1] - y0, screen[c, 0] - x0, screen[c, 1] - y0
+    area = x1 * y2 - x2 * y1
+    scale = 1.0 / area if abs(area) > 1e-9 else 0.0
+    along1, down1, along2, down2 = y2 * scale, -x2 * scale, -y1 * scale, x1 * scale
+    left, right = max(0, math.ceil(x0 + min(0.0, x1, x2) - 0.5)), math.floor(x0 + max(0.0, x1, x2) - 0.5)
+    top, bottom = max(0, math.ceil(y0 + min(0.0, y1, y2) - 0.5)), math.floor(y0 + max(0.0, y1, y2) - 0.5)
+    right, bottom = min(columns - 1, right), min(rows - 1, bottom)
+    constant1, constant2 = -(x0 * along1 + y0 * down1), -(x0 * along2 + y0 * down2)
+    return area, left, right, top, bottom, constant1, along1, down1, constant2, along2, down2
+
+
+@njit(cache=True, fastmath=True)
 def rasterize(screen, triangles, solid, height, width):
     """z-buffer of triangles over screen points (V, 3): x, y in pixels, depth.
 
@@ -41,33 +61,15 @@ def rasterize(screen, triangles, solid, height, width):
     weights = np.zeros((height, width, 2), np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, x1, y1, x2, y2 = (
-            screen[a, 0],
-            screen[a, 1],
-            screen[b, 0],
-            screen[b, 1],
-            screen[c, 0],
-            screen[c, 1],
-        )
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-9 or (solid[t] and area > 0):  # y points down: front faces turn clockwise
+        area, left, right, top, bottom, c1, x1, y1, c2, x2, y2 = triangle_setup(screen, a, b, c, height, width)
+        if abs(area) < 1e-9 or (solid[t] and area > 0):
             continue
-        left, right = (
-            max(0, math.ceil(min(x0, x1, x2) - 0.5)),
-            min(width - 1, math.floor(max(x0, x1, x2) - 0.5)),
-        )
-        top, bottom = (
-            max(0, math.ceil(min(y0, y1, y2) - 0.5)),
-            min(height - 1, math.floor(max(y0, y1, y2) - 0.5)),
-        )
-        scale = 1.0 / area
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
-                px, py = x + 0.5, y + 0.5
-                w1 = ((px - x0) * (y2 - y0) - (x2 - x0) * (py - y0)) * scale
-                w2 = ((x1 - x0) * (py - y0) - (px - x0) * (y1 - y0)) * scale
+                w1 = c1 + x1 * (x + 0.5) + y1 * (y + 0.5)
+                w2 = c2 + x2 * (x + 0.5) + y2 * (y + 0.5)
                 w0 = 1.0 - w1 - w2
-                if w0 < -1e-5 or w1 < -1e-5 or w2 < -1e-5:
+                if w0 < INSIDE or w1 < INSIDE or w2 < INSIDE:
                     continue
                 z = w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2]
                 if z < depth[y, x]:
@@ -80,38 +82,20 @@ def rasterize(screen, triangles, solid, height, width):
 
 @njit(cache=True, fastmath=True)
 def shadow_depth(screen, triangles, size):
-    """Depth (size, size) of the nearest surface as the light sees it."""
+    """Depth (size, size) of the nearest front face as the light sees it."""
     depth = np.full((size, size), FAR, np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, x1, y1, x2, y2 = (
-            screen[a, 0],
-            screen[a, 1],
-            screen[b, 0],
-            screen[b, 1],
-            screen[c, 0],
-            screen[c, 1],
-        )
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-9 or area > 0:
+        area, left, right, top, bottom, c1, x1, y1, c2, x2, y2 = triangle_setup(screen, a, b, c, size, size)
+        if area > -1e-9:
             continue
-        left, right = (
-            max(0, math.ceil(min(x0, x1, x2) - 0.5)),
-            min(size - 1, math.floor(max(x0, x1, x2) - 0.5)),
-        )
-        top, bottom = (
-            max(0, math.ceil(min(y0, y1, y2) - 0.5)),
-            min(size - 1, math.floor(max(y0, y1, y2) - 0.5)),
-        )
-        scale = 1.0 / area
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
-                w1 = ((x + 0.5 - x0) * (y2 - y0) - (x2 - x0) * (y + 0.5 - y0)) * scale
-                w2 = ((x1 - x0) * (y + 0.5 - y0) - (x + 0.5 - x0) * (y1 - y0)) * scale
+                w1 = c1 + x1 * (x + 0.5) + y1 * (y + 0.5)
+                w2 = c2 + x2 * (x + 0.5) + y2 * (y + 0.5)
                 w0 = 1.0 - w1 - w2
-                if w0 >= -1e-5 and w1 >= -1e-5 and w2 >= -1e-5:
-                    z = w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2]
-                    depth[y, x] = min(depth[y, x], z)
+                if w0 >= INSIDE and w1 >= INSIDE and w2 >= INSIDE:
+                    depth[y, x] = min(depth[y, x], w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2])
     return depth
 
 

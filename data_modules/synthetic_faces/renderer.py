@@ -41,48 +41,71 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class _Body:
-    """Vertices and triangles as drawn: the surface first, then the hair shells."""
+class _Model:
+    """What of a person stays from frame to frame: V surface vertices, then W vertices of hair shells."""
 
-    points: np.ndarray  # (V + W, 3) camera axes, eyes at the origin
-    triangles: np.ndarray
-    material: np.ndarray
-    copies: np.ndarray  # (V + W,) surface vertex whose attributes a vertex shares
-    height: np.ndarray  # (V + W,) of hair shells
-    skin_triangles: int  # the first ones; the rest is hair
-
-
-@dataclass(frozen=True)
-class _Still:
-    """What the neutral surface carries, by vertex."""
-
-    texel: np.ndarray  # (V, 2)
-    frontness: np.ndarray  # (V,) 1 where the atlas is sharp, 0 behind the ears
-    triangles: np.ndarray  # (T, 3) without lower lashes
+    surface: int  # V
+    origin: np.ndarray  # (V + W,) the surface vertex that a vertex is, or grows from
+    lift: np.ndarray  # (W,) decimetres along its normal
+    triangles: np.ndarray  # (T, 3) those of the surface first
+    surface_triangles: int
     material: np.ndarray  # (T,)
-    eyes: np.ndarray  # (2, 3) centres of the eyeballs
+    solid: np.ndarray  # (surface_triangles,) bool, False where both faces are drawn
+    casting: np.ndarray  # (C, 3) triangles that cast shadows
+    canonical: np.ndarray  # (V + W, 3)
+    texel: np.ndarray  # (V + W, 2)
+    openness: np.ndarray  # (V + W,)
+    frontness: np.ndarray  # (V + W,) 1 where the atlas is sharp, 0 behind the ears
+    cover: np.ndarray  # (V + W,)
+    height: np.ndarray  # (V + W,) 0 on the surface, up to 1 on the outer shell
+    strand: np.ndarray  # (V + W, 2)
+    eyes: np.ndarray  # (2, 3) canonical centres of the eyeballs
+
+
+@functools.lru_cache(maxsize=2)
+def _model(identity: Identity) -> _Model:
+    rig = assets.load_rig()
+    count = len(rig.vertices)
+    keep = _drawn(identity.lashes)
+    triangles, material = rig.triangles[keep], rig.material[keep]
+    shells, grown, lift, heights = hair.hair_shells(identity.hair)
+    origin = np.concatenate([np.arange(count), grown])
+    middle_shell = np.abs(heights[shells[:, 0]] - 0.5) < 0.06  # stands for the hair in shadows
+    eyes = [rig.vertices[np.unique(rig.triangles[rig.material == side])].mean(0) for side in (1, 2)]
+    return _Model(
+        surface=count,
+        origin=origin,
+        lift=lift,
+        triangles=np.concatenate([triangles, shells + count]).astype(np.int32),
+        surface_triangles=len(triangles),
+        material=np.concatenate([material, np.full(len(shells), _HAIR)]).astype(np.int32),
+        solid=material != assets.LASHES,
+        casting=np.concatenate([triangles[material != assets.LASHES], shells[middle_shell] + count]).astype(np.int32),
+        canonical=rig.vertices[origin],
+        texel=unroll(rig.vertices)[origin],
+        openness=rig.openness[origin],
+        frontness=_frontness()[origin],
+        cover=identity.hair.cover[origin],
+        height=np.concatenate([np.zeros(count), heights]).astype(np.float32),
+        strand=hair.strand_coordinates()[origin],
+        eyes=np.stack(eyes),
+    )
+
+
+def _drawn(lashes: bool) -> np.ndarray:
+    """(T,) bool: the surface without its lower lashes, and without the upper ones on faces that show none."""
+    rig = assets.load_rig()
+    upper = rig.vertices[rig.triangles][..., 1].mean(1) > 7.285
+    return (rig.material != assets.LASHES) | (upper & lashes)
 
 
 @functools.cache
-def _still(lashes: bool) -> _Still:
+def _frontness() -> np.ndarray:
     rig = assets.load_rig()
-    middle = rig.vertices[rig.triangles].mean(1)
-    lash = rig.material == assets.LASHES
-    keep = ~lash | ((middle[:, 1] > 7.285) & lashes)
     normals = kernels.vertex_normals(rig.vertices, rig.triangles)
     radial = rig.vertices - np.array([0, 0, AXIS_Z], np.float32)
-    outward = (normals[:, 0] * radial[:, 0] + normals[:, 2] * radial[:, 2]) / np.hypot(
-        radial[:, 0], radial[:, 2]
-    )
-    frontness = np.clip(outward / 0.4, 0, 1) * np.clip((radial[:, 2] - 0.1) / 0.3, 0, 1)
-    eyes = [rig.vertices[np.unique(rig.triangles[rig.material == side])].mean(0) for side in (1, 2)]
-    return _Still(
-        unroll(rig.vertices),
-        frontness.astype(np.float32),
-        rig.triangles[keep],
-        rig.material[keep],
-        np.stack(eyes),
-    )
+    outward = (normals[:, 0] * radial[:, 0] + normals[:, 2] * radial[:, 2]) / np.hypot(radial[:, 0], radial[:, 2])
+    return (np.clip(outward / 0.4, 0, 1) * np.clip((radial[:, 2] - 0.1) / 0.3, 0, 1)).astype(np.float32)
 
 
 def render_frame(identity: Identity, strength: np.ndarray, lips_part: bool, scene: Scene, size: int) -> Frame:
@@ -98,10 +121,10 @@ def render_frame(identity: Identity, strength: np.ndarray, lips_part: bool, scen
         shown[blink] = np.maximum(shown[blink], scene.blink)
     surface, parting = pose_expression(identity.surface, shown, lips_part)
     rotation = head_rotation(scene.yaw, scene.pitch).astype(np.float32)
-    body = _dress(identity, surface, rotation)
+    points = _turn_head(_model(identity), surface, rotation)
     side = size * _SUPERSAMPLING
-    screen, scale = _project(body.points, scene, side)
-    colour, labels, depth = _draw(identity, scene, body, screen, rotation, shown, side)
+    screen = _project(points, scene, side)
+    colour, labels, depth = _draw(identity, scene, points, screen, rotation, shown, side)
     intensity = strength.max(1) * 5
     intensity[RENDERED_AUS.index(25)] = parting
     landmarks = screen[landmark_vertices(), :2] / _SUPERSAMPLING
@@ -118,30 +141,21 @@ def render_frame(identity: Identity, strength: np.ndarray, lips_part: bool, scen
     )
 
 
-def _dress(identity: Identity, surface: np.ndarray, rotation: np.ndarray) -> _Body:
-    """Put on the hair and turn the head on its neck."""
-    still = _still(identity.lashes)
-    normals = kernels.vertex_normals(surface, still.triangles)
-    shells, triangles, copied, heights = hair.hair_shells(identity.hair, surface, normals)
-    count = len(surface)
-    points = np.concatenate([surface, shells])
+def _turn_head(model: _Model, surface: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Grow the hair on the surface (V, 3) and turn the head on its neck -> points (V + W, 3) in camera axes."""
+    normals = kernels.vertex_normals(surface, model.triangles[: model.surface_triangles])
+    roots = model.origin[model.surface :]
+    points = np.concatenate([surface, surface[roots] + normals[roots] * model.lift[:, None]])
     turned = (points - _NECK_PIVOT) @ rotation.T + _NECK_PIVOT
     free = np.clip((points[:, 1:2] - _NECK_FIXED) / (_NECK_FREE - _NECK_FIXED), 0, 1)
     free = free * free * (3 - 2 * free)
-    return _Body(
-        points=(points + free * (turned - points)).astype(np.float32),
-        triangles=np.concatenate([still.triangles, triangles + count]).astype(np.int32),
-        material=np.concatenate([still.material, np.full(len(triangles), _HAIR)]).astype(np.int32),
-        copies=np.concatenate([np.arange(count), copied]),
-        height=np.concatenate([np.zeros(count), heights]).astype(np.float32),
-        skin_triangles=len(still.triangles),
-    )
+    return (points + free * (turned - points)).astype(np.float32)
 
 
-def _project(points: np.ndarray, scene: Scene, side: int) -> tuple[np.ndarray, float]:
+def _project(points: np.ndarray, scene: Scene, side: int) -> np.ndarray:
     """Perspective, then the similarity that alignment to the canonical points finds, then the scene's jitter.
 
-    Returns x, y in pixels and depth (V, 3), and pixels per decimetre at the eyes.
+    Returns x, y in pixels and depth (V + W, 3).
     """
     distance = _CAMERA_DISTANCE - points[:, 2]
     plane = np.stack([points[:, 0], -points[:, 1]], 1) * (_CAMERA_DISTANCE / distance)[:, None]
@@ -153,7 +167,7 @@ def _project(points: np.ndarray, scene: Scene, side: int) -> tuple[np.ndarray, f
     centre = target.mean(0)
     turn, offset = jitter @ turn, jitter @ (offset - centre) + centre + np.array(scene.shift)
     xy = (plane @ turn.T + offset) * side
-    return np.column_stack([xy, distance]).astype(np.float32), float(np.sqrt(np.linalg.det(turn)) * side)
+    return np.column_stack([xy, distance]).astype(np.float32)
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,37 +182,33 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.
 def _draw(
     identity: Identity,
     scene: Scene,
-    body: _Body,
+    points: np.ndarray,
     screen: np.ndarray,
     rotation: np.ndarray,
     strength: np.ndarray,
     side: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rasterise and shade at `side` pixels: linear colour (side, side, 3), labels and depth (side, side)."""
-    rig, still = assets.load_rig(), _still(identity.lashes)
-    drawn = body.triangles[: body.skin_triangles]
-    solid = still.material != assets.LASHES
-    depth, number, weights = kernels.rasterize(screen, drawn, solid, side, side)
-    cover = identity.hair.cover[body.copies]
-    strand = hair.strand_coordinates()[body.copies]
+    model, skin, light = _model(identity), identity.skin, scene.light
+    surface, shells = np.split(model.triangles, [model.surface_triangles])
+    depth, number, weights = kernels.rasterize(screen, surface, model.solid, side, side)
     shading.rasterize_strands(
-        screen, body.triangles[body.skin_triangles :], body.skin_triangles, cover, body.height, strand,
-        hair.strand_texture(), depth, number, weights,
+        screen, shells, len(surface), model.cover, model.height, model.strand, hair.strand_texture(), depth, number,
+        weights,
     )  # fmt: skip
-    normals = kernels.vertex_normals(body.points[: len(rig.vertices)], drawn)[body.copies]
-    to_light, shadow = _cast_shadow(body, scene.light)
-    relief = expression_relief(identity.skin.relief, strength, identity.skin.wrinkle_depth)
+    normals = kernels.vertex_normals(points[: model.surface], surface)[model.origin]
+    to_light, shadow = _cast_shadow(points, model.casting, light)
+    relief = expression_relief(skin.relief, strength, skin.wrinkle_depth)
     slope_u = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3) * (TEXELS / 8)
     slope_v = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=3) * (-TEXELS / 8)
     gaze = np.array([np.sin(scene.gaze[0]), np.sin(scene.gaze[1]), 1.0])
     image = cv2.resize(paint_background(scene.backdrop, side // _SUPERSAMPLING), (side, side))
-    light = scene.light
     labels = shading.shade(
-        number, weights, body.triangles, body.material, body.points, normals, rig.vertices[body.copies],
-        still.texel[body.copies], rig.openness[body.copies], still.frontness[body.copies], cover, body.height, strand,
-        identity.skin.albedo, identity.skin.part, relief, slope_u, slope_v, identity.skin.oiliness,
-        rotation, still.eyes, _f32(gaze / np.linalg.norm(gaze)), _f32(identity.iris), _f32(identity.hair.colour),
-        _f32(identity.clothing), _COLLAR, _f32(light.direction), _f32(light.colour), _f32(light.sky), _f32(light.floor),
+        number, weights, model.triangles, model.material, points, normals, model.canonical, model.texel,
+        model.openness, model.frontness, model.cover, model.height, model.strand,
+        skin.albedo, skin.part, relief, slope_u, slope_v, skin.oiliness, rotation, model.eyes,
+        _f32(gaze / np.linalg.norm(gaze)), _f32(identity.iris), _f32(identity.hair.colour), _f32(identity.clothing),
+        _COLLAR, _f32(light.direction), _f32(light.colour), _f32(light.sky), _f32(light.floor),
         _f32(light.fill_direction), _f32(light.fill), to_light, shadow, _SHADOW_SIZE / _SHADOW_SPAN,
         hair.strand_texture(), image,
     )  # fmt: skip
@@ -209,17 +219,14 @@ def _f32(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
-def _cast_shadow(body: _Body, light: Light) -> tuple[np.ndarray, np.ndarray]:
-    """The light's axes as columns (3, 3) and its depth map; the middle shell stands for the hair."""
+def _cast_shadow(points: np.ndarray, triangles: np.ndarray, light: Light) -> tuple[np.ndarray, np.ndarray]:
+    """The light's axes as columns (3, 3) and the depth map it sees."""
     side = np.cross(light.direction, [0.05, 1.0, 0.02])
     side /= np.linalg.norm(side)
     axes = np.stack([side, np.cross(light.direction, side), -light.direction], 1).astype(np.float32)
-    seen = body.points @ axes
+    seen = points @ axes
     seen[:, :2] = seen[:, :2] * (_SHADOW_SIZE / _SHADOW_SPAN) + _SHADOW_SIZE / 2
-    shells = body.height[body.triangles[:, 0]]
-    casts = (shells == 0) | (np.abs(shells - 0.5) < 0.06)
-    casts[: body.skin_triangles] = body.material[: body.skin_triangles] != assets.LASHES
-    return axes, kernels.shadow_depth(seen, body.triangles[casts], _SHADOW_SIZE)
+    return axes, kernels.shadow_depth(seen, triangles, _SHADOW_SIZE)
 
 
 def _expose(colour: np.ndarray, scene: Scene, size: int) -> np.ndarray:

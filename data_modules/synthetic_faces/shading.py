@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-from data_modules.synthetic_faces.kernels import bilinear
+from data_modules.synthetic_faces.atlas import AXIS_Z
+from data_modules.synthetic_faces.kernels import INSIDE, bilinear, triangle_setup
 
 BACKGROUND, SKIN, BROW, EYE, LIPS, MOUTH, HAIR, CLOTHES = range(8)  # labels of the segmentation
 _STRANDS = np.float32(510)
@@ -20,32 +21,15 @@ def rasterize_strands(screen, triangles, first, cover, height, strand, texture, 
     rows, columns = depth.shape
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, x1, y1, x2, y2 = (
-            screen[a, 0],
-            screen[a, 1],
-            screen[b, 0],
-            screen[b, 1],
-            screen[c, 0],
-            screen[c, 1],
-        )
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-9 or area > 0:
+        area, left, right, top, bottom, c1, x1, y1, c2, x2, y2 = triangle_setup(screen, a, b, c, rows, columns)
+        if area > -1e-9:
             continue
-        left, right = (
-            max(0, math.ceil(min(x0, x1, x2) - 0.5)),
-            min(columns - 1, math.floor(max(x0, x1, x2) - 0.5)),
-        )
-        top, bottom = (
-            max(0, math.ceil(min(y0, y1, y2) - 0.5)),
-            min(rows - 1, math.floor(max(y0, y1, y2) - 0.5)),
-        )
-        scale = 1.0 / area
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
-                w1 = ((x + 0.5 - x0) * (y2 - y0) - (x2 - x0) * (y + 0.5 - y0)) * scale
-                w2 = ((x1 - x0) * (y + 0.5 - y0) - (x + 0.5 - x0) * (y1 - y0)) * scale
+                w1 = c1 + x1 * (x + 0.5) + y1 * (y + 0.5)
+                w2 = c2 + x2 * (x + 0.5) + y2 * (y + 0.5)
                 w0 = 1.0 - w1 - w2
-                if w0 < -1e-5 or w1 < -1e-5 or w2 < -1e-5:
+                if w0 < INSIDE or w1 < INSIDE or w2 < INSIDE:
                     continue
                 z = w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2]
                 if z >= depth[y, x]:
@@ -114,6 +98,7 @@ def shade(
     """
     rows, columns = number.shape
     labels = np.zeros((rows, columns), np.uint8)
+    lit_blocks = np.full((rows // 2 + 1, columns // 2 + 1), -1.0, np.float32)
     half_x, half_y, half_z = light[0], light[1], light[2] + 1.0
     half = 1 / math.sqrt(half_x * half_x + half_y * half_y + half_z * half_z)
     half_x, half_y, half_z = half_x * half, half_y * half, half_z * half
@@ -171,8 +156,8 @@ def shade(
                 front = w0 * frontness[a] + w1 * frontness[b] + w2 * frontness[c]
                 if front > 0:
                     du, dv = bilinear(slope_u, u, v) * front, bilinear(slope_v, u, v) * front
-                    around = math.atan2(cx, cz - 0.35)
-                    tx, tz = math.cos(around), -math.sin(around)
+                    across = 1 / math.sqrt(cx * cx + (cz - AXIS_Z) * (cz - AXIS_Z) + 1e-9)
+                    tx, tz = (cz - AXIS_Z) * across, -cx * across  # the direction of u on the cylinder
                     nx -= du * (tx * rotation[0, 0] + tz * rotation[0, 2]) + dv * rotation[0, 1]
                     ny -= du * (tx * rotation[1, 0] + tz * rotation[1, 2]) + dv * rotation[1, 1]
                     nz -= du * (tx * rotation[2, 0] + tz * rotation[2, 2]) + dv * rotation[2, 1]
@@ -239,14 +224,14 @@ def shade(
                 gloss, sharp = 0.35, 12.0
                 ambient = (0.45 + 0.55 * ambient) * (0.6 + 0.4 * level)
                 label = HAIR
-            lx = (
-                px * to_light[0, 0] + py * to_light[1, 0] + pz * to_light[2, 0]
-            ) * shadow_scale + shadow.shape[1] / 2
-            ly = (
-                px * to_light[0, 1] + py * to_light[1, 1] + pz * to_light[2, 1]
-            ) * shadow_scale + shadow.shape[0] / 2
-            lz = px * to_light[0, 2] + py * to_light[1, 2] + pz * to_light[2, 2]
-            lit = _lit_share(shadow, lx, ly, lz)
+            lit = lit_blocks[y // 2, x // 2]  # one shadow test for the 2×2 samples of an output pixel
+            if lit < 0:
+                lx = px * to_light[0, 0] + py * to_light[1, 0] + pz * to_light[2, 0]
+                ly = px * to_light[0, 1] + py * to_light[1, 1] + pz * to_light[2, 1]
+                lz = px * to_light[0, 2] + py * to_light[1, 2] + pz * to_light[2, 2]
+                middle = shadow.shape[0] / 2
+                lit = _lit_share(shadow, lx * shadow_scale + middle, ly * shadow_scale + middle, lz)
+                lit_blocks[y // 2, x // 2] = lit
             facing = nx * light[0] + ny * light[1] + nz * light[2]
             # Light spreads under skin, red furthest: wrap the terminator by channel.
             d0 = max(0.0, (facing + 1.4 * wrap) / (1 + 1.4 * wrap)) * (0.08 + 0.92 * lit)
@@ -261,7 +246,8 @@ def shade(
             e2 = key[2] * d2 * direct + (sky[2] * up + floor[2] * (1 - up) + fill[2] * filled) * hollow
             mirror = max(0.0, nx * half_x + ny * half_y + nz * half_z)
             rim = 0.25 + 0.75 * (1 - max(0.0, nz)) ** 3
-            shine = gloss * (0.08 * mirror**sharp + 0.05 * mirror ** (4 * sharp)) * lit * (0.4 + rim) * hollow
+            lobe = mirror**sharp
+            shine = gloss * (0.08 * lobe + 0.05 * lobe**4) * lit * (0.4 + rim) * hollow
             image[y, x, 0] = red * e0 + shine * key[0]
             image[y, x, 1] = green * e1 + shine * key[1]
             image[y, x, 2] = blue * e2 + shine * key[2]
