@@ -1,0 +1,1 @@
+"""Plain torch models: no Lightning, no files, no global state. Masks: True = visible."""

@@ -1,0 +1,165 @@
+"""MaskedEncoder: a vision transformer that runs on the visible tokens only. Masks: True = visible.
+
+Shapes: B batch, N = grid² patches, V visible tokens, D width, P = 3·patch² numbers of a patch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from timm.layers import build_sincos2d_pos_embed
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+# width, depth, heads of the encoder; width, depth, heads of the decoder that pre-trains it.
+# B, L and H are those of "Masked Autoencoders Are Scalable Vision Learners" (He et al., 2022).
+SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
+    "nano": (48, 2, 3, 32, 1, 2),
+    "micro": (192, 6, 6, 128, 2, 4),
+    "tiny": (192, 12, 3, 192, 4, 3),
+    "small": (384, 12, 6, 256, 4, 8),
+    "base": (768, 12, 12, 512, 8, 16),
+    "large": (1024, 24, 16, 512, 8, 16),
+    "huge": (1280, 32, 16, 512, 8, 16),
+}
+
+
+class Latents(NamedTuple):
+    """What the encoder makes of the visible patches, without the class token."""
+
+    tokens: Tensor  # (B, V, D) output of the final LayerNorm
+    positions: Tensor  # (B, V) int64, the patch each token comes from
+    layers: list[Tensor]  # (B, V, D) output of every block, first to last
+    valid: Tensor | None  # (B, V) bool, False = padding; None where nothing is padded
+    cls: Tensor  # (B, D) class token
+
+
+def patchify(image: Tensor, patch: int) -> Tensor:
+    """(B, 3, H, W) -> (B, N, 3·patch²), patches row by row, each in the order channel, y, x."""
+    B, C, H, W = image.shape
+    cells = image.reshape(B, C, H // patch, patch, W // patch, patch)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * patch * patch)  # (B, N, P)
+
+
+def unpatchify(patches: Tensor, patch: int) -> Tensor:
+    """(B, N, 3·patch²) -> (B, 3, H, W), the inverse of `patchify` for a square grid."""
+    B, N, P = patches.shape
+    grid = round(N**0.5)
+    cells = patches.reshape(B, grid, grid, P // patch**2, patch, patch)
+    return cells.permute(0, 3, 1, 4, 2, 5).reshape(B, P // patch**2, grid * patch, grid * patch)
+
+
+def visible_positions(visible: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Mask (B, N), True = visible -> positions (B, V) of the visible patches, and which of them are real.
+
+    V is the largest visible count of the batch. Rows with fewer are padded with hidden positions, marked
+    False in the second result (B, V); it is None where every row has V visible patches.
+    """
+    counts = visible.sum(1)
+    V = int(counts.max())
+    positions = torch.argsort((~visible).to(torch.uint8), dim=1, stable=True)[:, :V]  # visible first, in order
+    if int(counts.min()) == V:
+        return positions, None
+    return positions, torch.gather(visible, 1, positions)
+
+
+class PatchStem(nn.Module):
+    """Patch pixels -> tokens, each patch on its own, so that a hidden patch is never read.
+
+    `linear` is the usual projection. `conv` runs three small convolutions inside the patch first; it learns
+    edges from few pictures, where the linear stem needs long pre-training.
+    """
+
+    def __init__(self, kind: str, patch: int, dim: int):
+        super().__init__()
+        self.kind, self.patch = kind, patch
+        if kind == "linear":
+            self.proj = nn.Linear(3 * patch * patch, dim)
+        elif kind == "conv":
+            side = -(-(-(-patch // 2)) // 2)  # after two stride-2 convolutions
+            self.convs = nn.Sequential(
+                nn.Conv2d(3, 32, 3, stride=2, padding=1),
+                nn.GELU(),
+                nn.Conv2d(32, 64, 3, stride=2, padding=1),
+                nn.GELU(),
+            )
+            self.proj = nn.Linear(64 * side * side, dim)
+            for conv in (self.convs[0], self.convs[2]):
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # GELU keeps about as much as ReLU
+        else:
+            raise ValueError(f"stem {kind!r}: use 'linear' or 'conv'")
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(B, V, P) normalised pixels -> (B, V, D)."""
+        if self.kind == "linear":
+            return self.proj(patches)
+        B, V, _ = patches.shape
+        cells = self.convs(patches.reshape(B * V, 3, self.patch, self.patch))  # (B·V, 64, side, side)
+        return self.proj(cells.flatten(1)).reshape(B, V, -1)
+
+
+class MaskedEncoder(nn.Module):
+    """A ViT in MAE's form: fixed sin-cos positions added to the patches, hidden ones dropped, class token first.
+
+    Args:
+        image_size: pixels of a side; `grid` must divide it.
+        grid: patches of a side, so N = grid².
+        size: key of `SIZES`.
+        stem: `linear` or `conv`, see `PatchStem`.
+        drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
+    """
+
+    def __init__(self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0):
+        super().__init__()
+        if image_size % grid:
+            raise ValueError(f"image_size {image_size} is not a multiple of grid {grid}")
+        self.dim, self.depth, heads = SIZES[size][:3]
+        self.image_size, self.grid, self.patch = image_size, grid, image_size // grid
+        self.stem = PatchStem(stem, self.patch, self.dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.dim))
+        self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid, grid], self.dim)[None])  # (1, N, D)
+        rates = torch.linspace(0, drop_path, self.depth).tolist()
+        self.blocks = nn.ModuleList(Block(self.dim, heads, 4, qkv_bias=True, drop_path=rate) for rate in rates)
+        self.norm = nn.LayerNorm(self.dim)
+        self.register_buffer("pixel_mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255)
+        self.register_buffer("pixel_std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 255)
+        nn.init.normal_(self.cls_token, std=0.02)
+        self.apply(_init_linear)
+
+    def patches(self, image: Tensor) -> Tensor:
+        """uint8 (or float 0-255) pictures (B, 3, H, W) -> normalised patches (B, N, P)."""
+        return patchify((image.float() - self.pixel_mean) / self.pixel_std, self.patch)
+
+    def forward(self, image: Tensor, visible: Tensor | None = None) -> Latents:
+        """Encode the visible patches.
+
+        Args:
+            image: (B, 3, H, W) uint8, RGB.
+            visible: (B, N) bool, True = visible; None = all. Hidden patches are dropped before they are
+                embedded, so cost falls with what is hidden.
+        """
+        patches = self.patches(image)  # (B, N, P)
+        B, N, P = patches.shape
+        valid = None
+        if visible is None:
+            positions = torch.arange(N, device=image.device).expand(B, N)
+        else:
+            positions, valid = visible_positions(visible)  # (B, V)
+            patches = torch.gather(patches, 1, positions[..., None].expand(-1, -1, P))  # (B, V, P)
+        x = self.stem(patches) + self.pos_embed[0][positions]  # (B, V, D)
+        x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
+        attn_mask = None
+        if valid is not None:
+            attn_mask = nn.functional.pad(valid, (1, 0), value=True)[:, None, None]  # (B, 1, 1, 1+V)
+        layers = []
+        for block in self.blocks:
+            x = block(x, attn_mask=attn_mask)
+            layers.append(x[:, 1:])
+        x = self.norm(x)
+        return Latents(x[:, 1:], positions, layers, valid, x[:, 0])
+
+
+def _init_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
