@@ -62,39 +62,64 @@ def visible_positions(visible: Tensor) -> tuple[Tensor, Tensor | None]:
     return positions, torch.gather(visible, 1, positions)
 
 
-class PatchStem(nn.Module):
-    """Patch pixels -> tokens, each patch on its own, so that a hidden patch is never read.
+class LinearStem(nn.Module):
+    """Each visible patch is projected on its own; hidden ones are dropped first, so cost falls with them."""
 
-    `linear` is the usual projection. `conv` runs three small convolutions inside the patch first; it learns
-    edges from few pictures, where the linear stem needs long pre-training.
+    def __init__(self, patch: int, dim: int):
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Linear(3 * patch * patch, dim)
+
+    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
+        patches = patchify(pixels, self.patch)  # (B, N, P)
+        if visible is not None:
+            patches = torch.gather(patches, 1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+        return self.proj(patches)
+
+
+class ConvStem(nn.Module):
+    """A small convolutional trunk over the picture with its hidden pixels set to 0.
+
+    It learns from a few thousand pictures, where a linear stem needs long pre-training; its own cost does not
+    fall with what is hidden (the transformer's does). Nothing of a hidden patch is read: its pixels are zeroed
+    before the first convolution and its token is dropped after the last. `patch` is a multiple of 4.
     """
 
-    def __init__(self, kind: str, patch: int, dim: int):
+    def __init__(self, patch: int, dim: int, widths: tuple[int, int] = (32, 64)):
         super().__init__()
-        self.kind, self.patch = kind, patch
-        if kind == "linear":
-            self.proj = nn.Linear(3 * patch * patch, dim)
-        elif kind == "conv":
-            side = -(-(-(-patch // 2)) // 2)  # after two stride-2 convolutions
-            self.convs = nn.Sequential(
-                nn.Conv2d(3, 32, 3, stride=2, padding=1),
-                nn.GELU(),
-                nn.Conv2d(32, 64, 3, stride=2, padding=1),
-                nn.GELU(),
-            )
-            self.proj = nn.Linear(64 * side * side, dim)
-            for conv in (self.convs[0], self.convs[2]):
-                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # GELU keeps about as much as ReLU
-        else:
-            raise ValueError(f"stem {kind!r}: use 'linear' or 'conv'")
+        if patch % 4:
+            raise ValueError(f"the conv stem needs patches of a multiple of 4 pixels, not {patch}")
+        self.patch = patch
+        narrow, wide = widths
+        self.trunk = nn.Sequential(
+            _conv(3, narrow, stride=2),
+            _conv(narrow, wide, stride=2),
+            _conv(wide, wide),
+            _conv(wide, wide),
+            nn.Conv2d(wide, dim, patch // 4, stride=patch // 4),
+        )
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """(B, V, P) normalised pixels -> (B, V, D)."""
-        if self.kind == "linear":
-            return self.proj(patches)
-        B, V, _ = patches.shape
-        cells = self.convs(patches.reshape(B * V, 3, self.patch, self.patch))  # (B·V, 64, side, side)
-        return self.proj(cells.flatten(1)).reshape(B, V, -1)
+    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V); `visible`: True = visible."""
+        if visible is not None:
+            cells = visible.reshape(len(visible), 1, pixels.shape[2] // self.patch, -1)  # (B, 1, g, g)
+            pixels = pixels * cells.repeat_interleave(self.patch, 2).repeat_interleave(self.patch, 3)
+        tokens = self.trunk(pixels.contiguous(memory_format=torch.channels_last))  # (B, D, g, g)
+        tokens = tokens.flatten(2).transpose(1, 2)  # (B, N, D)
+        if visible is None:
+            return tokens
+        return torch.gather(tokens, 1, positions[..., None].expand(-1, -1, tokens.shape[-1]))  # (B, V, D)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3×3 convolution, GroupNorm (no batch statistics: any batch or rank count gives the same), ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
+    )
+
+
+STEMS = {"linear": LinearStem, "conv": ConvStem}
 
 
 class MaskedEncoder(nn.Module):
@@ -104,7 +129,7 @@ class MaskedEncoder(nn.Module):
         image_size: pixels of a side; `grid` must divide it.
         grid: patches of a side, so N = grid².
         size: key of `SIZES`.
-        stem: `linear` or `conv`, see `PatchStem`.
+        stem: key of `STEMS`: `linear`, as MAE has it, or `conv`, which learns from few pictures.
         drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
     """
 
@@ -114,7 +139,7 @@ class MaskedEncoder(nn.Module):
             raise ValueError(f"image_size {image_size} is not a multiple of grid {grid}")
         self.dim, self.depth, heads = SIZES[size][:3]
         self.image_size, self.grid, self.patch = image_size, grid, image_size // grid
-        self.stem = PatchStem(stem, self.patch, self.dim)
+        self.stem = STEMS[stem](self.patch, self.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.dim))
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid, grid], self.dim)[None])  # (1, N, D)
         rates = torch.linspace(0, drop_path, self.depth).tolist()
@@ -125,27 +150,29 @@ class MaskedEncoder(nn.Module):
         nn.init.normal_(self.cls_token, std=0.02)
         self.apply(_init_linear)
 
+    def normalise(self, image: Tensor) -> Tensor:
+        """uint8 (or float 0-255) RGB -> zero mean, unit variance over ImageNet; (B, 3, H, W)."""
+        return (image.float() - self.pixel_mean) / self.pixel_std
+
     def patches(self, image: Tensor) -> Tensor:
-        """uint8 (or float 0-255) pictures (B, 3, H, W) -> normalised patches (B, N, P)."""
-        return patchify((image.float() - self.pixel_mean) / self.pixel_std, self.patch)
+        """uint8 pictures (B, 3, H, W) -> normalised patches (B, N, P)."""
+        return patchify(self.normalise(image), self.patch)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Latents:
         """Encode the visible patches.
 
         Args:
             image: (B, 3, H, W) uint8, RGB.
-            visible: (B, N) bool, True = visible; None = all. Hidden patches are dropped before they are
-                embedded, so cost falls with what is hidden.
+            visible: (B, N) bool, True = visible; None = all. Hidden patches never reach the transformer,
+                so cost falls with what is hidden.
         """
-        patches = self.patches(image)  # (B, N, P)
-        B, N, P = patches.shape
+        B, N = len(image), self.grid**2
         valid = None
         if visible is None:
             positions = torch.arange(N, device=image.device).expand(B, N)
         else:
             positions, valid = visible_positions(visible)  # (B, V)
-            patches = torch.gather(patches, 1, positions[..., None].expand(-1, -1, P))  # (B, V, P)
-        x = self.stem(patches) + self.pos_embed[0][positions]  # (B, V, D)
+        x = self.stem(self.normalise(image), positions, visible) + self.pos_embed[0][positions]  # (B, V, D)
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:

@@ -1,0 +1,173 @@
+"""FaceDataModule: a store's folds, augmentation and occlusion as batches that say what is hidden. True = visible."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from data_modules.augment import FaceAugmentation
+from data_modules.batch import FaceBatch, collate
+from data_modules.errors import UserError
+from data_modules.facs import au_region
+from data_modules.folds import Split, split_rows
+from data_modules.occlusion.apply import check_spec, occlude
+from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
+from data_modules.occlusion.spec import OcclusionSpec, token_visibility
+from data_modules.store import FaceStore
+
+CLEAN = OcclusionSpec("none", 0.0)
+
+
+class FaceDataset(Dataset[FaceBatch]):
+    """Faces of a store under an occlusion; a key is (row of the store, `OcclusionSpec`)."""
+
+    def __init__(self, store: FaceStore, size: int, grid: int, fill: str, augmentation: FaceAugmentation | None):
+        self.store, self.size, self.grid, self.fill = store, size, grid, fill
+        self.augmentation = augmentation
+        self.sample_ids = store.column("sample_id")
+        self.labels, self.intensity = store.column("labels"), store.column("intensity")
+        self.subjects = np.unique(store.column("subject"), return_inverse=True)[1]
+
+    def __getitem__(self, key: SampleKey) -> FaceBatch:
+        index, spec = key
+        sample_id = int(self.sample_ids[index])
+        clean, landmarks = self._picture(index)
+        if self.augmentation is not None:
+            clean, landmarks = self.augmentation(clean, landmarks, spec.seed, sample_id)
+        donor = self._donor(index) if self.fill == "donor" else None
+        image, pixels = occlude(
+            clean, spec, sample_id, grid=self.grid, landmarks=landmarks, fill=self.fill, donor=donor
+        )
+        return FaceBatch(
+            image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),  # (3, H, W)
+            clean=torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1))),
+            visible=torch.from_numpy(token_visibility(pixels, self.grid)),  # (N,), True = visible
+            labels=torch.from_numpy(self.labels[index].astype(np.int8)),
+            intensity=torch.from_numpy(self.intensity[index].astype(np.float32)),
+            subject=torch.tensor(self.subjects[index]),
+            sample_id=torch.tensor(sample_id),
+        )
+
+    def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The stored crop at the size asked for, with its landmarks in that picture's pixels."""
+        image, landmarks = self.store.image(index), self.store.landmarks(index)
+        if image.shape[0] != self.size:
+            if landmarks is not None:
+                landmarks = landmarks * (self.size / image.shape[0])
+            image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return image, landmarks
+
+    def _donor(self, index: int) -> np.ndarray:
+        """Another subject's face, always the same one for this face."""
+        others = np.flatnonzero(self.subjects != self.subjects[index])
+        return self._picture(int(others[int(self.sample_ids[index]) % len(others)]))[0]
+
+
+class FaceDataModule(L.LightningDataModule):
+    """One fold of a store, with training occlusions drawn per step and one fixed occlusion for evaluation.
+
+    Args:
+        store: folder that `fau-mae prepare` wrote.
+        fold: 1-based; see `data_modules.folds.split_rows`.
+        num_folds: parts of a store without published folds.
+        val_share: share of the training subjects that validates.
+        image_size: pixels of a side; 0 = as stored. A multiple of `grid`.
+        grid: tokens of a side.
+        batch_size: faces per step *and process*.
+        kinds, severity_range: training occlusions, drawn once per step; no kinds = clean faces.
+        clean_share: share of steps without occlusion, when there are kinds.
+        fill: what hidden pixels show: grey, mean, noise, blur or donor (another face).
+        val_kind, val_severity: the occlusion of the validation and test loaders.
+        augment: mirror, small similarity and colour while training.
+        num_workers: loader processes; masks and pictures do not depend on it.
+        seed: of validation subjects, shuffling, augmentation and training masks.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        fold: int = 1,
+        num_folds: int = 3,
+        val_share: float = 0.1,
+        image_size: int = 0,
+        grid: int = 14,
+        batch_size: int = 64,
+        kinds: Sequence[str] = (),
+        severity_range: tuple[float, float] = (0.1, 0.9),
+        clean_share: float = 0.1,
+        fill: str = "grey",
+        val_kind: str = "none",
+        val_severity: float = 0.0,
+        augment: bool = True,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.store = FaceStore(store)
+        self.aus = self.store.info.aus
+        self.regions = [au_region(au) for au in self.aus]
+        self.image_size = image_size or self.store.info.size
+        if self.image_size % grid:
+            raise UserError(f"data.image_size {self.image_size} is not a multiple of data.grid {grid}")
+        self.fold, self.num_folds, self.val_share, self.grid = fold, num_folds, val_share, grid
+        self.batch_size, self.kinds, self.severity_range = batch_size, tuple(kinds), severity_range
+        self.clean_share, self.fill, self.augment = clean_share, fill, augment
+        self.val_spec = OcclusionSpec(val_kind, val_severity)
+        self.num_workers, self.seed = num_workers, seed
+        for kind in self.kinds:
+            check_spec(OcclusionSpec(kind, severity_range[1]))
+        check_spec(self.val_spec)
+        self.split: Split = split_rows(self.store, fold, num_folds, val_share, seed)
+
+    def prevalence(self) -> torch.Tensor:
+        """Share of positives among the known labels of the training rows, per AU (A,); NaN where none is known."""
+        labels = self.store.column("labels")[self.split.train]
+        known = (labels >= 0).sum(0)
+        return torch.from_numpy(np.where(known > 0, (labels == 1).sum(0) / np.maximum(known, 1), np.nan)).float()
+
+    def dataset(self, augment: bool) -> FaceDataset:
+        augmentation = FaceAugmentation() if augment else None
+        return FaceDataset(self.store, self.image_size, self.grid, self.fill, augmentation)
+
+    def _ranks(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def train_dataloader(self) -> DataLoader:
+        sampler = SeverityBatchSampler(
+            self.split.train,
+            self.batch_size,
+            kinds=self.kinds or ("none",),
+            severity_range=self.severity_range,
+            clean_share=self.clean_share,
+            seed=self.seed,
+            **self._ranks(),
+        )
+        return self._loader(self.dataset(self.augment), sampler)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.ladder_dataloader("validation", self.val_spec)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.ladder_dataloader("test", self.val_spec)
+
+    def ladder_dataloader(self, split: str, spec: OcclusionSpec) -> DataLoader:
+        """Every face of `split` (train, validation or test) once, under one fixed occlusion."""
+        rows = getattr(self.split, split)
+        return self._loader(self.dataset(False), LadderSampler(rows, self.batch_size, spec, **self._ranks()))
+
+    def _loader(self, dataset: FaceDataset, batch_sampler: Any) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_sampler=batch_sampler,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

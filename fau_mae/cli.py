@@ -1,0 +1,191 @@
+"""The `fau-mae` command. Exit 0 on success, 2 for wrong use or bad input with one clear line, 130 on Ctrl-C."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from data_modules.errors import UserError
+
+LIGHTNING_COMMANDS = ("fit", "validate", "test")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] and arguments[0] in LIGHTNING_COMMANDS:
+            from fau_mae.lightning_cli import run_lightning
+
+            run_lightning(arguments)
+        else:
+            options = _parser().parse_args(arguments)
+            options.command(options)
+    except UserError as error:
+        print(f"fau-mae: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fau-mae: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fau-mae",
+        description="Facial action units that survive occlusion: prepare data, train, distil, stress-test, detect.",
+        epilog="fit, validate, test: Lightning's own command line for one stage; see `fau-mae fit --help`.",
+    )
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    for name in LIGHTNING_COMMANDS:
+        commands.add_parser(name, help=f"{name} one stage from a config (Lightning's options)", add_help=False)
+    _add_prepare(commands)
+    _add_run(commands)
+    _add_evaluate(commands)
+    _add_report(commands)
+    _add_detect(commands)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, run: Callable, about: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=about, description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_prepare(commands: argparse._SubParsersAction) -> None:
+    prepare = commands.add_parser("prepare", help="raw files -> a store of aligned faces with labels")
+    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
+
+    synthetic = _command(sources, "synthetic", _prepare_synthetic, "render faces whose action units are known exactly")
+    synthetic.add_argument("--identities", type=int, default=300, help="people")
+    synthetic.add_argument("--frames", type=int, default=20, help="pictures of each")
+    synthetic.add_argument("--size", type=int, default=96, help="pixels of a side")
+    synthetic.add_argument("--seed", type=int, default=0, help="of everything random")
+    synthetic.add_argument("--out", type=Path, required=True, help="folder of the store")
+
+    disfa = _command(sources, "disfa", _prepare_disfa, "DISFA's videos and label files, as its licence holders get them")
+    disfa.add_argument("--root", type=Path, required=True, help="folder that holds ActionUnit_Labels and the videos")
+    disfa.add_argument("--out", type=Path, required=True, help="folder of the store")
+    disfa.add_argument("--size", type=int, default=224, help="pixels of a side")
+    disfa.add_argument("--camera", choices=("left", "right"), default="left", help="which of the two videos")
+    disfa.add_argument("--drop-bad-frames", action="store_true", help="leave out the frames common work calls bad")
+
+
+def _prepare_synthetic(options: argparse.Namespace) -> None:
+    from data_modules.synthetic import prepare_synthetic
+
+    store = prepare_synthetic(options.out, options.identities, options.frames, options.size, options.seed)
+    print(f"{options.out}: {len(store)} faces, AUs {' '.join(map(str, store.info.aus))}")
+
+
+def _prepare_disfa(options: argparse.Namespace) -> None:
+    from data_modules.disfa import prepare_disfa
+
+    store = prepare_disfa(
+        options.root,
+        options.out,
+        size=options.size,
+        camera=options.camera,
+        drop_bad_frames=options.drop_bad_frames,
+    )
+    counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in store.info.counts.items())
+    print(f"{options.out}: {counts}")
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = _command(commands, "run", _run, "all stages of an experiment, then the occlusion sweep and the report")
+    run.add_argument("experiment", help="a built-in name (quickstart, …) or a folder with experiment.yaml")
+    run.add_argument("--out", type=Path, default=None, help="folder of the run (default: runs/EXPERIMENT)")
+    run.add_argument("--store", type=Path, default=None, help="use this store instead of preparing one")
+    run.add_argument("--folds", type=_numbers, default=None, help="such as 1,2,3 (default: the experiment's)")
+    run.add_argument("--seeds", type=_numbers, default=None, help="such as 0,1,2 (default: the experiment's)")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting, e.g. trainer.max_epochs=1"
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    from fau_mae.runs import run_experiment
+
+    run_experiment(options.experiment, options.out, options.store, options.folds, options.seeds, options.set)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = _command(commands, "evaluate", _evaluate, "the occlusion ladder for any checkpoint")
+    evaluate.add_argument("--checkpoint", type=Path, required=True, help="a Teacher or Student checkpoint")
+    evaluate.add_argument("--data", type=Path, required=True, help="a store")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for predictions and results.parquet")
+    evaluate.add_argument("--kinds", type=_words, default=["patches", "block"], help="occlusions, comma-separated")
+    evaluate.add_argument(
+        "--severities", type=_fractions, default=[0.1, 0.25, 0.5, 0.75, 0.9], help="hidden shares, comma-separated"
+    )
+    evaluate.add_argument("--fold", type=int, default=1, help="whose test subjects are used")
+    evaluate.add_argument("--num-folds", type=int, default=3, help="folds of a store without published ones")
+    evaluate.add_argument("--fill", default="grey", help="what hidden pixels show")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from fau_mae.evaluation.sweep import evaluate_checkpoint
+
+    evaluate_checkpoint(
+        options.checkpoint,
+        options.data,
+        options.out,
+        kinds=options.kinds,
+        severities=options.severities,
+        fold=options.fold,
+        num_folds=options.num_folds,
+        fill=options.fill,
+    )
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    report = _command(commands, "report", _report, "compare runs in one HTML page")
+    report.add_argument("runs", type=Path, nargs="+", help="folders that `fau-mae run` made")
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="the page")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from fau_mae.evaluation.report import write_report
+
+    write_report(options.runs, options.out)
+    print(options.out)
+
+
+def _add_detect(commands: argparse._SubParsersAction) -> None:
+    detect = _command(commands, "detect", _detect, "pictures, folders or videos -> AU table and overlay pictures")
+    detect.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, folders or videos")
+    detect.add_argument("--out", type=Path, required=True, help="folder for aus.csv and the overlays")
+    detect.add_argument("--checkpoint", type=Path, default=None, help="(default: the student of runs/quickstart)")
+
+
+def _detect(options: argparse.Namespace) -> None:
+    from fau_mae.inference.predict import detect_with_checkpoint
+
+    detect_with_checkpoint(options.inputs, options.out, options.checkpoint)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def _fractions(text: str) -> list[float]:
+    return [float(word) for word in text.split(",")]
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def entry() -> None:
+    """The console script: quiet the libraries, run, exit."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""AUTask: what the teacher and the student share: the AU model, its loss weights, validation and optimiser."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from data_modules.batch import FaceBatch
+from fau_mae.losses import positive_weights
+from fau_mae.metrics import AUMetrics
+from fau_mae.models.au_model import AUModel, AUOutput
+from fau_mae.models.checkpoints import load_matching
+from fau_mae.tasks.optim import OptimConfig, configure
+from fau_mae.tasks.pretrain import reseed_epoch
+
+
+class AUTask(L.LightningModule):
+    """Train an `AUModel` on batches of faces. Teacher and Student say what it may see and what it learns from.
+
+    The faces' AUs, size and grid come from the data module, when training is set up.
+
+    Args:
+        size, stem, layers, dropout, drop_path: of the `AUModel`.
+        init_from: checkpoint whose encoder (and head, where it has one) this training starts from.
+        optim: optimiser settings.
+    """
+
+    uses_mask: bool  # whether the model is told what is hidden
+    monitor = ("val/auroc", "max")  # what the best checkpoint is best in
+
+    def __init__(
+        self,
+        size: str = "base",
+        stem: str = "linear",
+        layers: tuple[int, ...] = (-3, -1),
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        init_from: Path | None = None,
+        optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
+    ):
+        super().__init__()
+        self.optim = optim
+        self.recipe: dict[str, Any] = {
+            "size": size,
+            "stem": stem,
+            "drop_path": drop_path,
+            "layers": tuple(layers),
+            "dropout": dropout,
+        }
+        self.aus: tuple[int, ...] = ()
+        self.model: AUModel | None = None
+        self.val_metrics = AUMetrics()
+        self.init_from = init_from
+
+    def configure_model(self) -> None:
+        """Build the model for the data module's faces; weights of `init_from` unless a checkpoint is to follow."""
+        if self.model is not None:
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.aus = tuple(data.aus)
+        self.recipe |= {"image_size": data.image_size, "grid": data.grid, "regions": data.regions}
+        self.model = AUModel(**self.recipe)
+        if self.init_from is not None and self.trainer.ckpt_path is None:
+            load_matching(self.model, Path(self.init_from))
+        self.register_buffer("positive_weights", positive_weights(data.prevalence()), persistent=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["fau_mae"] = {"kind": "au", "recipe": self.recipe, "aus": self.aus, "uses_mask": self.uses_mask}
+
+    def forward(self, batch: FaceBatch) -> AUOutput:
+        """What this method predicts from what it may see; `batch.visible` (B, N), True = visible."""
+        return self.model(batch.image, batch.visible if self.uses_mask else None)
+
+    def on_train_epoch_start(self) -> None:
+        reseed_epoch(self)
+
+    def validation_step(self, batch: FaceBatch, _: int) -> None:
+        self.val_metrics.update(self(batch).logits.sigmoid(), batch.labels, batch.sample_id)
+
+    def on_validation_epoch_end(self) -> None:
+        for name, value in self.val_metrics.compute().items():
+            self.log(f"val/{name}", value, prog_bar=name == "auroc")
+        self.val_metrics.reset()
+
+    def test_step(self, batch: FaceBatch, _: int) -> None:
+        self.validation_step(batch, _)
+
+    def on_test_epoch_end(self) -> None:
+        for name, value in self.val_metrics.compute().items():
+            self.log(f"test/{name}", value)
+        self.val_metrics.reset()
+
+    def log_losses(self, losses: dict[str, Tensor]) -> None:
+        for name, value in losses.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", on_step=True, on_epoch=False)
+
+    def configure_optimizers(self) -> Any:
+        return configure(self.model, self.optim, int(self.trainer.estimated_stepping_batches))

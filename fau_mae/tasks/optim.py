@@ -1,0 +1,74 @@
+"""AdamW with layer-wise learning rates, and a warm-up cosine schedule counted in optimiser steps."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass
+class OptimConfig:
+    """Optimiser settings.
+
+    Args:
+        lr: peak learning rate of the last layers.
+        weight_decay: AdamW's, on matrices only.
+        layer_decay: factor per encoder block towards the picture; 1 = the same rate everywhere.
+        warmup_share: share of all steps over which the rate rises from 0.
+        beta2: AdamW's second beta; .95 is MAE's, .999 the usual one.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    layer_decay: float = 1.0
+    warmup_share: float = 0.1
+    beta2: float = 0.999
+
+
+def configure(module: nn.Module, config: OptimConfig, total_steps: int) -> dict[str, Any]:
+    """Optimiser and per-step scheduler in Lightning's form, over the parameters that want gradients."""
+    optimizer = torch.optim.AdamW(
+        parameter_groups(module, config), lr=config.lr, betas=(0.9, config.beta2), fused=_can_fuse(module)
+    )
+    warmup = max(1, round(config.warmup_share * total_steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total_steps - warmup))))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def parameter_groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Groups by depth (stem 0, block i at i + 1, everything else last) and by whether decay applies."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    depths = [_depth(name) for name, _ in named]
+    last = 1 + max((depth for depth in depths if depth is not None), default=0)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for (_, parameter), depth in zip(named, depths):
+        key = (last if depth is None else depth, parameter.ndim > 1)
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.lr * config.layer_decay ** (last - depth),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in groups.items()
+    ]
+
+
+def _depth(name: str) -> int | None:
+    """0 for the encoder's stem and class token, i + 1 for its block i, None for what follows."""
+    if block := re.search(r"encoder\.blocks\.(\d+)\.", name):
+        return int(block[1]) + 1
+    return 0 if re.search(r"encoder\.(stem|cls_token)", name) else None
+
+
+def _can_fuse(module: nn.Module) -> bool:
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in module.parameters())

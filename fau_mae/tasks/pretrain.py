@@ -1,0 +1,73 @@
+"""MAEPretraining: learn the backbone's latents by filling in hidden patches of unlabelled faces."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from data_modules.batch import FaceBatch
+from fau_mae.models.decoder import MaskedDecoder, reconstruction_loss
+from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.tasks.optim import OptimConfig, configure
+
+
+class MAEPretraining(L.LightningModule):
+    """Masked autoencoding (He et al., 2022): encode what is visible, decode every patch, judge the hidden ones.
+
+    The masks come with the batch: let the data module hide random `patches` at severity .75 in every step.
+
+    Args:
+        size, stem: of the `MaskedEncoder`.
+        optim: optimiser settings.
+    """
+
+    monitor = ("val/loss", "min")  # what the best checkpoint is best in
+
+    def __init__(
+        self,
+        size: str = "base",
+        stem: str = "linear",
+        optim: OptimConfig = OptimConfig(lr=1.5e-3, beta2=0.95),  # noqa: B008 - never changed in place
+    ):
+        super().__init__()
+        self.optim = optim
+        self.recipe: dict[str, Any] = {"size": size, "stem": stem}
+        self.encoder: MaskedEncoder | None = None
+
+    def configure_model(self) -> None:
+        """Build encoder and decoder for the data module's faces."""
+        if self.encoder is not None:
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.recipe |= {"image_size": data.image_size, "grid": data.grid}
+        self.encoder = MaskedEncoder(**self.recipe)
+        self.decoder = MaskedDecoder(self.encoder, self.recipe["size"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["fau_mae"] = {"kind": "mae", "recipe": self.recipe}
+
+    def forward(self, batch: FaceBatch) -> Tensor:
+        """Reconstruction loss of the hidden patches; `batch.visible` (B, N), True = visible."""
+        pixels, statistics = self.decoder(self.encoder(batch.clean, batch.visible))
+        return reconstruction_loss(self.encoder.patches(batch.clean), pixels, statistics, batch.visible)
+
+    def on_train_epoch_start(self) -> None:
+        reseed_epoch(self)
+
+    def training_step(self, batch: FaceBatch, _: int) -> Tensor:
+        loss = self(batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def validation_step(self, batch: FaceBatch, _: int) -> None:
+        self.log("val/loss", self(batch), prog_bar=True, sync_dist=True, batch_size=len(batch.image))
+
+    def configure_optimizers(self) -> Any:
+        return configure(self, self.optim, int(self.trainer.estimated_stepping_batches))
+
+
+def reseed_epoch(module: L.LightningModule) -> None:
+    """Start torch's random stream anew from (seed, epoch, rank), so that a resumed run repeats an uninterrupted one."""
+    seed = getattr(module.trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
+    torch.manual_seed(seed * 1_000_003 + module.current_epoch * 1009 + module.global_rank)
