@@ -37,8 +37,8 @@ class Face(NamedTuple):
 class FaceDetector:
     """MTCNN in torch: boxes, scores and five points of the faces in a picture.
 
-    `min_face`: side in pixels of the smallest face looked for; time falls with its square. `thresholds`: least
-    probability after each of the three nets. Source: Zhang et al., 2016.
+    `min_face`: side in pixels of the smallest face looked for; time falls with its square. `thresholds`:
+    least probability after each of the three nets. Source: Zhang et al., 2016.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class FaceDetector:
 
     @torch.inference_mode()
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Faces of each uint8 RGB picture (H, W, 3), most certain first. Pictures of one shape share batches."""
+        """Faces of each uint8 RGB picture (H, W, 3), surest first. Pictures of one shape share batches."""
         found: list[list[Face]] = [[] for _ in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
@@ -118,7 +118,7 @@ class FaceDetector:
 
 
 def choose_face(faces: Sequence[Face], last: Face | None = None) -> Face | None:
-    """The face to follow: the one nearest `last`, the face of the frame before, else the largest; None of none."""
+    """The face to follow: the one nearest `last`, the face of the frame before; else the largest; else None."""
     if not faces:
         return None
     if last is None:
@@ -147,7 +147,7 @@ def crop_matrix(points: np.ndarray, size: int, preset: str = "canonical") -> np.
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares rotation, scale and shift (P, 2) -> (P, 2), as a 2×3 matrix; no mirroring (Umeyama, 1991)."""
+    """Least-squares rotation, scale and shift (P, 2) -> (P, 2) as a 2×3 matrix, unmirrored (Umeyama, 1991)."""
     a, b = source - source.mean(0), target - target.mean(0)
     spread = (a**2).sum()
     cosine = (a * b).sum() / spread
@@ -157,7 +157,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Resample `image` by a 2×3 similarity into (size, size, 3), without aliasing when it shrinks the face."""
+    """Resample `image` by a 2×3 similarity into (size, size, 3); averages pixels where it shrinks the face."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.75:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -168,7 +168,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
 
 def _windows(batch: Tensor, boxes: Tensor, owner: Tensor, side: int) -> Tensor:
-    """Boxes (M, 4) of the pictures `owner` (M,) -> (M, 3, side, side), averaged over the pixels; grey outside."""
+    """Boxes (M, 4) in the pictures `owner` (M,) -> (M, 3, side, side), pixels averaged; grey outside."""
     rois = torch.cat([owner[:, None].to(boxes), boxes], 1)
     return roi_align(batch, rois, side, sampling_ratio=-1, aligned=True)
 

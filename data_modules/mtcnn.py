@@ -1,4 +1,4 @@
-"""The three MTCNN nets (Zhang et al., 2016, "Joint Face Detection and Alignment using Multitask Cascaded CNNs").
+"""The three MTCNN nets: Zhang et al., 2016, "Joint Face Detection and Alignment using Multitask Cascaded CNNs".
 
 The weights are those inside the MIT-licensed `mtcnn` 1.0.0 wheel. That package runs on TensorFlow, so it is
 never imported: its weight files are found, hash-checked and read, and the nets run in torch.
@@ -110,7 +110,7 @@ def _read_arrays(name: str) -> list[np.ndarray]:
 
 
 def _fill(net: nn.Module, arrays: list[np.ndarray]) -> None:
-    """Copy the wheel's arrays, listed layer by layer, into the parameters, which are declared in that order."""
+    """Copy the wheel's arrays, layer by layer, into the parameters, which are declared in that order."""
     with torch.no_grad():
         for parameter, array in zip(net.parameters(), arrays, strict=True):
             value = torch.from_numpy(np.asarray(array))

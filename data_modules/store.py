@@ -3,14 +3,17 @@
 On disk: `store.json` (what it is and how it was made), `data-*.arrow`, and the two small files that let
 `datasets.load_from_disk(STORE)` work. While `fau-mae prepare` runs, finished sequences wait in `parts/`, one
 file each, so that an interrupted run goes on where it was; the order of the final table depends on the
-sequence names alone.
+sequence names alone. `skipped.csv` lists the frames of the source that are not in the table, and why.
 """
 
+import csv
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,14 @@ SCHEMA = pa.schema(
         ("frame", pa.int32()),  # 1-based or 0-based as in the source; never renumbered
         ("labels", pa.list_(pa.int8())),  # (A,) 1 present, 0 absent, -1 unknown
         ("intensity", pa.list_(pa.float32())),  # (A,) 0-5, NaN unknown
-        ("landmarks", pa.list_(pa.float32())),  # x0, y0, x1, y1, ... in pixels of `image`; empty where unknown
-        ("box", pa.list_(pa.float32())),  # x0, y0, x1, y1 of the face in the source picture; empty where unknown
+        (
+            "landmarks",
+            pa.list_(pa.float32()),
+        ),  # x0, y0, x1, y1, ... in pixels of `image`; empty where unknown
+        (
+            "box",
+            pa.list_(pa.float32()),
+        ),  # x0, y0, x1, y1 of the face in the source picture; empty where unknown
         ("source", pa.string()),  # path relative to the source's root
         ("source_hash", pa.string()),  # of the source file's content; empty for rendered faces
     ]
@@ -65,12 +74,17 @@ def encode_image(image: np.ndarray, encoding: str) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if encoding == "png":
         return cv2.imencode(".png", bgr)[1].tobytes()
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(encoding.removeprefix("jpeg"))])[1].tobytes()
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(encoding.removeprefix("jpeg"))])[
+        1
+    ].tobytes()
 
 
 def decode_image(data: bytes) -> np.ndarray:
     """File bytes -> uint8 RGB (H, W, 3)."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError("the store holds bytes that are no picture")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 class StoreWriter:
@@ -91,7 +105,7 @@ class StoreWriter:
         plan = json.dumps(asdict(self.info), sort_keys=True)
         (self.work / "parts").mkdir(parents=True, exist_ok=True)
         marker = self.work / "plan.json"
-        if marker.exists() and marker.read_text() != plan:
+        if not marker.exists() or marker.read_text() != plan:
             shutil.rmtree(self.work / "parts")
             (self.work / "parts").mkdir()
         write_atomically(marker, plan)
@@ -102,14 +116,27 @@ class StoreWriter:
     def is_done(self, sequence: str) -> bool:
         return self.part_path(sequence).exists()
 
-    def write_part(self, sequence: str, rows: list[dict[str, Any]], counts: dict[str, int] | None = None) -> None:
-        """Write the rows of one sequence (a subject's task, an identity), all or nothing."""
-        table = pa.Table.from_pylist(rows, SCHEMA)
-        table = table.replace_schema_metadata({"counts": json.dumps(counts or {}, sort_keys=True)})
+    def write_part(
+        self,
+        sequence: str,
+        rows: Iterable[dict[str, Any]],
+        counts: dict[str, int] | None = None,
+        skipped: list[tuple[int, str]] | None = None,
+    ) -> None:
+        """Write the rows of one sequence (a subject's task, an identity), all or nothing.
+
+        `rows` may be a generator: few rows are in memory at a time. `counts` (what, how many) and `skipped`
+        (frame, why) are read when the rows are exhausted, so a generator may fill them as it goes.
+        """
         path = self.part_path(sequence)
-        with pa.OSFile(str(path) + ".tmp", "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
-            stream.write_table(table, max_chunksize=_ROWS_PER_BATCH)
-        os.replace(str(path) + ".tmp", path)
+        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        rows = iter(rows)
+        with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as stream:
+            while chunk := list(islice(rows, _ROWS_PER_BATCH)):
+                stream.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
+        note = {"sequence": sequence, "counts": counts or {}, "skipped": skipped or []}
+        write_atomically(path.with_suffix(".json"), json.dumps(note, sort_keys=True))
+        aside.replace(path)
 
     def finish(self) -> "FaceStore":
         """Merge the parts in the order of their names, write the metadata, put the store in place."""
@@ -118,32 +145,52 @@ class StoreWriter:
         merged.mkdir()
         counts: dict[str, int] = {"rows": 0}
         shards = _ShardWriter(merged)
+        skipped: list[tuple[str, int, str]] = []
         for path in sorted((self.work / "parts").glob("*.arrow")):
-            with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-                for key, number in json.loads(stream.schema.metadata[b"counts"]).items():
-                    counts[key] = counts.get(key, 0) + number
-                for batch in stream:
-                    counts["rows"] += batch.num_rows
-                    shards.write(batch)
+            note = json.loads(path.with_suffix(".json").read_text())
+            skipped += [(note["sequence"], frame, why) for frame, why in note["skipped"]]
+            for key, number in note["counts"].items():
+                counts[key] = counts.get(key, 0) + number
+            for batch in _batches(path):
+                counts["rows"] += batch.num_rows
+                shards.write(batch)
         names = shards.close()
+        if skipped:
+            _write_skipped(merged / "skipped.csv", skipped)
         if not counts["rows"]:
             raise UserError(f"nothing to store: no usable face was found for {self.out}")
         info = StoreInfo(**{**asdict(self.info), "counts": {**self.info.counts, **counts}})
-        (merged / "store.json").write_text(json.dumps({"format_version": FORMAT_VERSION, **asdict(info)}, indent=1))
+        (merged / "store.json").write_text(
+            json.dumps({"format_version": FORMAT_VERSION, **asdict(info)}, indent=1)
+        )
         _write_datasets_files(merged, names)
         old = self.work / "old"
         if self.out.exists():
-            os.replace(self.out, old)
-        os.replace(merged, self.out)
+            self.out.replace(old)
+        merged.replace(self.out)
         shutil.rmtree(self.work)
         return FaceStore(self.out)
+
+
+def _batches(part: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(part)) as file, pa.ipc.open_stream(file) as stream:
+        yield from stream
+
+
+def _write_skipped(path: Path, skipped: list[tuple[str, int, str]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["sequence", "frame", "reason"])
+        writer.writerows(skipped)
 
 
 class _ShardWriter:
     """Record batches -> data-00000.arrow, data-00001.arrow, ... of bounded size."""
 
     def __init__(self, folder: Path):
-        self.folder, self.names, self.stream, self.written = folder, [], None, 0
+        self.folder, self.written = folder, 0
+        self.names: list[str] = []
+        self.stream: Any = None
 
     def write(self, batch: pa.RecordBatch) -> None:
         if self.stream is None or self.written > _BYTES_PER_SHARD:
@@ -171,7 +218,7 @@ def _write_datasets_files(folder: Path, names: list[str]) -> None:
         with (folder / name).open("rb") as file:
             while chunk := file.read(1 << 22):
                 digest.update(chunk)
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": digest.hexdigest(),
         "_format_columns": None,
@@ -199,7 +246,9 @@ class FaceStore:
             raise UserError(f"{self.path} is not a store: run `fau-mae prepare … --out {self.path}` first")
         meta = json.loads((self.path / "store.json").read_text())
         if (version := meta.pop("format_version")) != FORMAT_VERSION:
-            raise UserError(f"{self.path} has store format {version}, this version reads {FORMAT_VERSION}: prepare it again")
+            raise UserError(
+                f"{self.path} has store format {version}, this version reads {FORMAT_VERSION}: prepare again"
+            )
         meta["aus"] = tuple(meta["aus"])
         self.info = StoreInfo(**meta)
         self.table = load_from_disk(str(self.path))
@@ -223,7 +272,7 @@ class FaceStore:
         return decode_image(self.table.data.column("image")[int(index)].as_py())
 
     def landmarks(self, index: int) -> np.ndarray | None:
-        """Landmarks of picture `index`, (points, 2) x, y in pixels of the stored picture; None where unknown."""
+        """Landmarks of picture `index`, (points, 2) x, y in pixels of the stored picture; None if unknown."""
         values = self.table.data.column("landmarks")[int(index)].as_py()
         return np.asarray(values, np.float32).reshape(-1, 2) if values else None
 
@@ -232,4 +281,4 @@ def write_atomically(path: Path, text: str) -> None:
     """Write aside, then rename: a reader never sees half a file."""
     aside = path.with_name(path.name + ".tmp")
     aside.write_text(text)
-    os.replace(aside, path)
+    aside.replace(path)

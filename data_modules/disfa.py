@@ -1,0 +1,183 @@
+"""DISFA (Mavadati et al., 2013): videos of 27 people with the intensity of 12 AUs in every frame.
+
+Layout read: `Videos_LeftCamera/LeftVideoSN001_comp.avi` (or `Right…`) and, per AU, the text file
+`ActionUnit_Labels/SN001/SN001_au1.txt` with lines `frame,intensity`: frames numbered from 1, intensity 0-5. An
+AU counts as present from intensity 2 on.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from data_modules.errors import UserError
+from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
+from data_modules.prepare import Source, SourceFrame, Tally, file_hash, prepare_store
+from data_modules.store import FaceStore, StoreInfo
+from data_modules.video import read_video
+
+PRESENT_FROM = 2
+
+# The three subject-exclusive parts of the literature; fold 1 tests part 3, fold 2 part 2, fold 3 part 1.
+DISFA_PARTS: dict[str, int] = {
+    f"SN{number:03d}": part
+    for part, numbers in {
+        1: (1, 2, 9, 10, 16, 26, 27, 30, 32),
+        2: (6, 11, 12, 13, 18, 21, 24, 28, 31),
+        3: (3, 4, 5, 7, 8, 17, 23, 25, 29),
+    }.items()
+    for number in numbers
+}
+
+# Frames that common work leaves out because the face is lost: first and last of each run, numbered from 1.
+BAD_FRAMES: dict[str, tuple[tuple[int, int], ...]] = {
+    "SN001": ((398, 420), (3190, 3243)),
+    "SN002": ((800, 826),),
+    "SN004": ((4541, 4555),),
+    "SN006": ((1349, 1405),),
+    "SN009": ((1736, 1808), (1851, 1885)),
+    "SN011": ((4529, 4533), (4830, 4845)),
+    "SN021": (
+        *((574, 616), (985, 1164), (1190, 1205), (1305, 1338)),
+        *((1665, 1710), (1862, 2477), (2554, 4657), (4710, 4722)),
+    ),
+    "SN023": ((1021, 1049), (3378, 3557), (3584, 3668), (4547, 4621), (4741, 4772), (4825, 4845)),
+    "SN025": ((4596, 4662), (4816, 4835)),
+    "SN027": ((3461, 3494), (4738, 4785)),
+    "SN028": ((1875, 1885), (4571, 4690)),
+    "SN029": ((4090, 4543),),
+    "SN030": ((939, 962), (1406, 1422), (2100, 2132), (2893, 2955)),
+}
+
+
+def prepare_disfa(
+    root: Path,
+    out: Path,
+    *,
+    size: int = 224,
+    camera: Literal["left", "right"] = "left",
+    drop_bad_frames: bool = False,
+    aus: Sequence[int] = DISFA_AUS,
+    preset: str = "canonical",
+    encoding: str = "jpeg95",
+    workers: int | None = None,
+    progress: bool = True,
+) -> FaceStore:
+    """DISFA on disk -> a store of face crops of `size` pixels, one sequence per subject.
+
+    `drop_bad_frames` leaves out `BAD_FRAMES`. Frames without a face, and those that the labels name but the
+    video does not hold, are counted and listed in `skipped.csv`. An AU whose file lacks a frame is unknown
+    there. Raises `UserError` for a missing root, a video that cannot be read and a malformed label file.
+    """
+    root = Path(root)
+    if unknown := sorted(set(aus) - set(DISFA_ALL_AUS)):
+        raise UserError(f"DISFA does not code AU{unknown[0]}; it codes {', '.join(map(str, DISFA_ALL_AUS))}")
+    jobs = {job.subject: job for job in find_subjects(root, camera, tuple(aus), drop_bad_frames)}
+    for job in jobs.values():
+        read_labels(job)  # name what is wrong before any work is done
+        if job.video.exists():
+            next(read_video(job.video))
+    options = {"camera": camera, "drop_bad_frames": drop_bad_frames, "present_from": PRESENT_FROM}
+    info = StoreInfo("disfa", tuple(aus), size, encoding, DISFA_PARTS, options)
+    return prepare_store(
+        Source(jobs, read_frames), out, info, preset=preset, workers=workers, progress=progress
+    )
+
+
+@dataclass(frozen=True)
+class DisfaSubject:
+    """Where one subject's video and labels are, and what to take from them."""
+
+    root: Path
+    subject: str
+    video: Path
+    aus: tuple[int, ...]
+    drop_bad_frames: bool
+
+
+def find_subjects(root: Path, camera: str, aus: tuple[int, ...], drop_bad_frames: bool) -> list[DisfaSubject]:
+    """The subjects with a label folder, by name. Raises `UserError` when a folder or every video lacks."""
+    side = camera.capitalize()
+    labels, videos = root / "ActionUnit_Labels", root / f"Videos_{side}Camera"
+    for folder in (root, labels, videos):
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder}: the DISFA root must hold {labels.name} and {videos.name}")
+    subjects = [
+        DisfaSubject(root, folder.name, videos / f"{side}Video{folder.name}_comp.avi", aus, drop_bad_frames)
+        for folder in sorted(labels.glob("SN*"))
+        if folder.is_dir()
+    ]
+    if not any(job.video.exists() for job in subjects):
+        raise UserError(f"{videos} holds no {side}VideoSN001_comp.avi or the like of a subject in {labels}")
+    return subjects
+
+
+def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
+    """The labelled frames of one subject, in order."""
+    intensity = read_labels(job)
+    bad = {frame for first, last in BAD_FRAMES.get(job.subject, ()) for frame in range(first, last + 1)}
+    exists = job.video.exists()
+    source_hash = file_hash(job.video) if exists else ""
+    pictures = read_video(job.video) if exists else iter(())
+    left_out = bad & set(intensity) if job.drop_bad_frames else set()
+    for frame in sorted(left_out):
+        tally.skip(frame, "bad frame of the published list")
+
+    number = 0
+    for number, image in enumerate(pictures, 1):
+        if number not in intensity:
+            tally.skip(number, "no label")
+        elif number not in left_out:
+            yield _labelled(job, number, image, intensity[number], source_hash)
+    for frame in sorted(f for f in intensity if f > number and f not in left_out):
+        missing = "video breaks off" if exists else "video missing"
+        yield _labelled(job, frame, None, intensity[frame], source_hash, missing)
+
+
+def _labelled(
+    job: DisfaSubject,
+    number: int,
+    image: np.ndarray | None,
+    intensity: list[float],
+    source_hash: str,
+    missing: str = "",
+) -> SourceFrame:
+    labels = [-1 if value != value else int(value >= PRESENT_FROM) for value in intensity]
+    source = job.video.relative_to(job.root).as_posix()
+    return SourceFrame(image, job.subject, "", number, labels, intensity, source, source_hash, missing)
+
+
+def read_labels(job: DisfaSubject) -> dict[int, list[float]]:
+    """Frame -> intensity of each AU of `job.aus` (A,), NaN where an AU's file has no line for the frame."""
+    table: dict[int, list[float]] = {}
+    for column, au in enumerate(job.aus):
+        path = job.root / "ActionUnit_Labels" / job.subject / f"{job.subject}_au{au}.txt"
+        for frame, value in read_label_file(path).items():
+            table.setdefault(frame, [float("nan")] * len(job.aus))[column] = value
+    return table
+
+
+def read_label_file(path: Path) -> dict[int, int]:
+    """One AU of one subject: frame -> intensity 0-5. Raises `UserError` naming the line that is wrong."""
+    if not path.is_file():
+        raise UserError(f"DISFA label file {path} is missing")
+    values: dict[int, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        cells = line.split(",")
+        if len(cells) != 2:
+            raise UserError(f"{path} line {number}: {len(cells)} columns, expected 2: frame,intensity")
+        try:
+            frame, value = int(cells[0]), int(cells[1])
+        except ValueError:
+            raise UserError(f"{path} line {number}: {line.strip()[:40]!r} is not frame,intensity") from None
+        if not 0 <= value <= 5:
+            raise UserError(f"{path} line {number}: intensity {value} is outside 0-5")
+        if frame < 1 or frame in values:
+            fault = "below 1" if frame < 1 else "given twice"
+            raise UserError(f"{path} line {number}: frame {frame} is {fault}")
+        values[frame] = value
+    return values

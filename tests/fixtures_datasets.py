@@ -1,0 +1,97 @@
+"""Tiny data sets in their real layout on disk, with frames whose pictures, numbers and labels are known.
+
+Every frame carries its number as a row of black and white fields at the top, so a test can tell which it got.
+"""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+from data_modules.facs import DISFA_ALL_AUS
+
+WIDTH, HEIGHT = 320, 240
+_FIELDS, _FIELD = 13, 20  # a number below 8192
+
+
+@cache
+def _face_picture() -> np.ndarray:
+    """The astronaut's head, uint8 RGB (200, 200, 3); public domain."""
+    return np.ascontiguousarray(astronaut()[20:220, 120:320])
+
+
+def numbered_frame(number: int, face: bool = True) -> np.ndarray:
+    """uint8 RGB (HEIGHT, WIDTH, 3) with the number along the top edge and, unless left out, one face."""
+    frame = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
+    if face:
+        left = 40 + number % 20
+        frame[35:235, left : left + 200] = _face_picture()
+    for bit in range(_FIELDS):
+        cv2.rectangle(frame, (bit * _FIELD, 0), (bit * _FIELD + 15, 15), (255 * (number >> bit & 1),) * 3, -1)
+    return frame
+
+
+def read_number(frame: np.ndarray) -> int:
+    """The number that `numbered_frame` drew."""
+    return sum(
+        1 << bit for bit in range(_FIELDS) if frame[4:12, bit * _FIELD + 4 : bit * _FIELD + 12].mean() > 128
+    )
+
+
+def write_video(
+    path: Path, frames: Iterable[np.ndarray], codec: str = "mjpeg", variable_rate: bool = False
+) -> None:
+    """Encode frames of `numbered_frame`; H.264 gets B-frames, `variable_rate` irregular time stamps."""
+    options = {"bf": "3", "g": "24"} if codec == "libx264" else {"qscale": "2"}
+    base = Fraction(1, 1000)
+    times = np.random.default_rng(0).integers(10, 90, 100_000).cumsum()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if variable_rate:
+            stream.codec_context.time_base = base
+        stream.width, stream.height = WIDTH, HEIGHT
+        for number, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = (
+                (int(times[number]), base) if variable_rate else (number, Fraction(1, 25))
+            )
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def disfa_intensity(subject: str, au: int, frames: int) -> np.ndarray:
+    """The label of each frame (frames,), 0-5, as `write_disfa` wrote it."""
+    rng = np.random.default_rng([int(subject[2:]), au])
+    return np.where(rng.random(frames) < 0.5, 0, rng.integers(0, 6, frames))
+
+
+def write_disfa(
+    root: Path,
+    subjects: Iterable[str] = ("SN001", "SN003", "SN006"),
+    frames: int = 6,
+    faceless: Iterable[int] = (),
+    videos: bool = True,
+) -> Path:
+    """DISFA's layout: one video per subject and camera, one text file per subject and AU.
+
+    `faceless`: frame numbers, from 1, that show no face.
+    """
+    faceless = set(faceless)
+    for subject in subjects:
+        folder = root / "ActionUnit_Labels" / subject
+        folder.mkdir(parents=True)
+        for au in DISFA_ALL_AUS:
+            values = disfa_intensity(subject, au, frames)
+            text = "".join(f"{frame},{value}\n" for frame, value in enumerate(values, 1))
+            (folder / f"{subject}_au{au}.txt").write_text(text)
+        for side in ("Left", "Right") if videos else ():
+            path = root / f"Videos_{side}Camera" / f"{side}Video{subject}_comp.avi"
+            path.parent.mkdir(exist_ok=True)
+            write_video(path, (numbered_frame(n, n not in faceless) for n in range(1, frames + 1)))
+    return root
