@@ -1,0 +1,214 @@
+"""The occlusion sweep: every method on every rung of the ladder, on the same masks, into prediction files."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from data_modules.batch import FaceBatch
+from data_modules.errors import UserError
+from data_modules.face_data import CLEAN, FaceDataModule
+from data_modules.facs import au_name
+from data_modules.occlusion.spec import OcclusionSpec
+from data_modules.store import encode_image
+from fau_mae.models.checkpoints import load_au_model, load_mae
+from fau_mae.models.decoder import reconstruct
+
+SPLITS = ("validation", "test")  # thresholds come from the first
+EXAMPLE_FACES = 4
+
+
+class Method(NamedTuple):
+    """A way to read occluded faces: a name for the tables, what it is told, and its probabilities."""
+
+    name: str
+    mask_source: str  # none: pixels alone; oracle: the true mask is given
+    checkpoint: Path
+    predict: Callable[[FaceBatch], Tensor]  # -> (B, A) in [0, 1]
+
+
+def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.device) -> Method:
+    """A Teacher or Student checkpoint as it is; only a Student is given the mask."""
+    loaded = load_au_model(checkpoint)
+    if loaded.aus != aus:
+        raise UserError(f"{checkpoint} knows AUs {loaded.aus}, the store has {aus}: evaluate it on a store of its own")
+    model = loaded.model.to(device)
+
+    def predict(batch: FaceBatch) -> Tensor:
+        return model(batch.image, batch.visible if loaded.uses_mask else None).logits.sigmoid()
+
+    return Method(name, "oracle" if loaded.uses_mask else "none", checkpoint, predict)
+
+
+def reconstruct_method(name: str, checkpoint: Path, mae: Path, aus: tuple[int, ...], device: torch.device) -> Method:
+    """The pre-trained autoencoder fills the hidden patches in, then the clean model reads the whole picture."""
+    clean = au_method(name, checkpoint, aus, device)
+    encoder, decoder = (module.to(device) for module in load_mae(mae))
+
+    def predict(batch: FaceBatch) -> Tensor:
+        return clean.predict(batch._replace(image=reconstruct(encoder, decoder, batch.image, batch.visible)))
+
+    return Method(name, "oracle", checkpoint, predict)
+
+
+def ladder(kinds: Sequence[str], severities: Sequence[float]) -> list[OcclusionSpec]:
+    """Clean faces once, then every kind at every severity above 0, under the protocol's own masks."""
+    return [CLEAN] + [OcclusionSpec(kind, severity) for kind in kinds for severity in severities if severity > 0]
+
+
+@torch.inference_mode()
+def sweep(methods: Sequence[Method], data: FaceDataModule, specs: Sequence[OcclusionSpec], run_dir: Path) -> None:
+    """Write the predictions of all methods under all occlusions, and example faces; what is there already is kept.
+
+    Files: `predictions/<split>/<method>-<mask_source>/<kind>-<severity>.parquet` with sample_id, subject, hidden
+    (exact hidden share of the crop's tokens) and one probability column per AU; `labels.parquet` beside them.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with Progress(transient=True) as progress:
+        task = progress.add_task("occlusion sweep", total=len(SPLITS) * len(specs))
+        for split in SPLITS:
+            folder = run_dir / "predictions" / split
+            _write_labels(data, split, folder)
+            for spec in specs:
+                progress.update(task, description=f"{split}: {spec.kind} {spec.severity:g}")
+                _sweep_cell(methods, data, split, spec, folder, device)
+                progress.advance(task)
+    _write_examples(methods, data, specs, run_dir / "predictions" / "test", device)
+
+
+def _sweep_cell(
+    methods: Sequence[Method],
+    data: FaceDataModule,
+    split: str,
+    spec: OcclusionSpec,
+    folder: Path,
+    device: torch.device,
+) -> None:
+    """One occlusion: each batch is decoded and hidden once and read by every method that has no file yet."""
+    files = {method: _cell_path(folder, method, spec) for method in methods}
+    todo = [method for method in methods if not files[method].exists()]
+    if not todo:
+        return
+    subjects = np.unique(data.store.column("subject"))
+    columns: dict[str, list[np.ndarray]] = {"sample_id": [], "subject": [], "hidden": []}
+    probabilities: dict[Method, list[np.ndarray]] = {method: [] for method in todo}
+    for batch in data.ladder_dataloader(split, spec):
+        columns["sample_id"].append(batch.sample_id.numpy())
+        columns["subject"].append(subjects[batch.subject.numpy()])
+        columns["hidden"].append((~batch.visible).float().mean(1).numpy())  # True = visible
+        on_device = FaceBatch(*(field.to(device) for field in batch))
+        for method in todo:
+            probabilities[method].append(method.predict(on_device).float().cpu().numpy())
+    table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+    names = [au_name(au) for au in data.aus]
+    for method in todo:
+        values = pd.DataFrame(np.concatenate(probabilities[method]), columns=names)
+        _write_parquet(pd.concat([table, values], axis=1).drop_duplicates("sample_id"), files[method])
+
+
+def _cell_path(folder: Path, method: Method, spec: OcclusionSpec) -> Path:
+    return folder / f"{method.name}-{method.mask_source}" / f"{spec.kind}-{spec.severity:.2f}.parquet"
+
+
+def _write_labels(data: FaceDataModule, split: str, folder: Path) -> None:
+    rows = getattr(data.split, split)
+    table = pd.DataFrame(data.store.column("labels")[rows], columns=[au_name(au) for au in data.aus])
+    table.insert(0, "sample_id", data.store.column("sample_id")[rows])
+    table.insert(1, "subject", data.store.column("subject")[rows])
+    _write_parquet(table, folder / "labels.parquet")
+
+
+def _write_examples(
+    methods: Sequence[Method],
+    data: FaceDataModule,
+    specs: Sequence[OcclusionSpec],
+    folder: Path,
+    device: torch.device,
+) -> None:
+    """A few test faces of different people under every occlusion, with what each method says of them."""
+    path = folder / "examples.parquet"
+    if path.exists():
+        return
+    names = [au_name(au) for au in data.aus]
+    rows = data.split.test[np.linspace(0, len(data.split.test) - 1, EXAMPLE_FACES).astype(int)]
+    dataset = data.dataset(augment=False)
+    records = []
+    for spec in specs:
+        for row in rows:
+            batch = FaceBatch(*(field[None].to(device) for field in dataset[int(row), spec]))
+            said = {method.name: _named(names, method.predict(batch)[0].float().tolist()) for method in methods}
+            picture = batch.image[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
+            side = max(96, min(160, picture.shape[0]))
+            records.append(
+                {
+                    "kind": spec.kind,
+                    "severity": spec.severity,
+                    "sample_id": int(batch.sample_id[0]),
+                    "jpeg": encode_image(cv2.resize(picture, (side, side)), "jpeg85"),
+                    "probabilities": json.dumps(said),
+                    "labels": json.dumps(_named(names, batch.labels[0].tolist())),
+                }
+            )
+    _write_parquet(pd.DataFrame(records), path)
+
+
+def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    return dict(zip(names, values))
+
+
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write aside, then rename: an interrupted sweep leaves whole files only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".tmp")
+    table.to_parquet(aside, index=False)
+    aside.replace(path)
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    store: Path,
+    out: Path,
+    *,
+    kinds: Sequence[str],
+    severities: Sequence[float],
+    fold: int,
+    num_folds: int,
+    fill: str,
+) -> None:
+    """`fau-mae evaluate`: sweep one checkpoint over a store's fold, write `results.parquet` and print the table."""
+    from rich.console import Console
+
+    from fau_mae.evaluation.scoring import macro_table, score_predictions
+
+    loaded = load_au_model(checkpoint)
+    data = FaceDataModule(
+        store,
+        fold,
+        num_folds,
+        image_size=loaded.recipe["image_size"],
+        grid=loaded.recipe["grid"],
+        fill=fill,
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = checkpoint.resolve().parent.parent.name or "model"
+    method = au_method(name, checkpoint, data.aus, device)
+    sweep([method], data, ladder(kinds, severities), out)
+    results = score_predictions(
+        out,
+        experiment=name,
+        dataset=data.store.info.dataset,
+        fold=fold,
+        seed=data.seed,
+        checkpoints={name: str(checkpoint)},
+    )
+    _write_parquet(results, out / "results.parquet")
+    for table in macro_table(results):
+        Console(width=100).print(table)
+    print(f"predictions and results.parquet are in {out}")
