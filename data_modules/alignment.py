@@ -3,7 +3,8 @@
 Pixel convention: coordinates are those of OpenCV, pixel centres at whole numbers; boxes are x0, y0, x1, y1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -19,6 +20,9 @@ from data_modules.mtcnn import load_mtcnn
 _PYRAMID_STEP = 0.709  # about half the area from level to level, as published
 _WINDOW, _STRIDE = 12, 2  # of the proposal net
 _CHUNK = 8  # pictures at once: bounds memory
+_LONGEST = (
+    2048  # pixels of the longer side: a larger picture is shrunk before the search, which bounds memory
+)
 
 
 class Face(NamedTuple):
@@ -55,13 +59,16 @@ class FaceDetector:
         """Faces of each uint8 RGB picture (H, W, 3), surest first. Pictures of one shape share batches."""
         found: list[list[Face]] = [[] for _ in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
+        images, shrunk = zip(*map(_shrink, images)) if len(images) else ((), ())
         for index, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(index)
         for indices in by_shape.values():
             for start in range(0, len(indices), _CHUNK):
                 chunk = indices[start : start + _CHUNK]
-                for index, faces in zip(chunk, self._detect_same_shape([images[i] for i in chunk])):
-                    found[index] = faces
+                with _one_thread():
+                    per_image = self._detect_same_shape([images[i] for i in chunk])
+                for index, faces in zip(chunk, per_image):
+                    found[index] = [_enlarged(face, shrunk[index]) for face in faces]
         return found
 
     def _detect_same_shape(self, images: list[np.ndarray]) -> list[list[Face]]:
@@ -118,7 +125,7 @@ class FaceDetector:
 
 
 def choose_face(faces: Sequence[Face], last: Face | None = None) -> Face | None:
-    """The face to follow: the one nearest `last`, the face of the frame before; else the largest; else None."""
+    """The face to follow: the one nearest `last`, the face of the frame before; else the largest."""
     if not faces:
         return None
     if last is None:
@@ -147,7 +154,7 @@ def crop_matrix(points: np.ndarray, size: int, preset: str = "canonical") -> np.
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares rotation, scale and shift (P, 2) -> (P, 2) as a 2×3 matrix, unmirrored (Umeyama, 1991)."""
+    """Least-squares rotation, scale and shift (P, 2) -> (P, 2), 2×3, never mirrored (Umeyama, 1991)."""
     a, b = source - source.mean(0), target - target.mean(0)
     spread = (a**2).sum()
     cosine = (a * b).sum() / spread
@@ -157,7 +164,7 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Resample `image` by a 2×3 similarity into (size, size, 3); averages pixels where it shrinks the face."""
+    """Resample `image` by a 2×3 similarity into (size, size, 3); averages where it shrinks the face."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.75:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -165,6 +172,31 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         shift = matrix[:, :2] @ (ratio / 2 - 0.5) + matrix[:, 2]
         image, matrix = small, np.column_stack([matrix[:, :2] * ratio, shift])
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over several threads differ in the last digit with their number; crops must not."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture with its longer side at most `_LONGEST`, and its new size as a share of the old."""
+    scale = min(1.0, _LONGEST / max(image.shape[:2]))
+    if scale == 1.0:
+        return image, scale
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
+
+
+def _enlarged(face: Face, scale: float) -> Face:
+    if scale == 1.0:
+        return face
+    return Face(face.box / scale, face.score, (face.points + 0.5) / scale - 0.5)
 
 
 def _windows(batch: Tensor, boxes: Tensor, owner: Tensor, side: int) -> Tensor:

@@ -1,7 +1,7 @@
 """DISFA (Mavadati et al., 2013): videos of 27 people with the intensity of 12 AUs in every frame.
 
-Layout read: `Videos_LeftCamera/LeftVideoSN001_comp.avi` (or `Right…`) and, per AU, the text file
-`ActionUnit_Labels/SN001/SN001_au1.txt` with lines `frame,intensity`: frames numbered from 1, intensity 0-5. An
+Layout read: `Videos_LeftCamera/LeftVideoSN001_comp.avi` (or `Right…`) and per AU the file
+`ActionUnit_Labels/SN001/SN001_au1.txt`, lines `frame,intensity`. Frames count from 1, intensity is 0-5; an
 AU counts as present from intensity 2 on.
 """
 

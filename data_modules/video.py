@@ -44,8 +44,8 @@ def read_picture(path: Path) -> np.ndarray:
 def read_video(path: Path) -> Iterator[np.ndarray]:
     """The frames of a video in the order they are shown, uint8 RGB (H, W, 3).
 
-    Frames are counted, never sought by time, so frame i is the i-th whatever the codec (B-frames) or the
-    frame rate (constant or variable). The sequence ends before the first damaged frame, as those after it have no
+    Frames are counted, never sought by time: frame i is the i-th whatever the codec (B-frames) or the frame
+    rate (constant or variable). The sequence ends before the first damaged frame, as those after it have no
     certain number. Raises `UserError` when the file is no video or not one frame can be decoded.
     """
     seen = 0

@@ -52,6 +52,7 @@ def write_video(
     times = np.random.default_rng(0).integers(10, 90, 100_000).cumsum()
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if variable_rate:
             stream.codec_context.time_base = base
