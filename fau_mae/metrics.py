@@ -1,8 +1,8 @@
 """Metrics of AU detection: per AU and macro, in NumPy, and one torchmetrics module for validation epochs.
 
 Shapes: N faces, A action units. Labels are 1 present, 0 absent, -1 unknown; an unknown label is left out of
-its AU alone. A metric that is not defined for an AU (no positive face, say) is NaN, and `macro` is the mean over
-the AUs where it is defined.
+its AU alone. A metric that is not defined for an AU (no positive face, say) is NaN, and `macro` is the mean
+over the AUs where it is defined.
 """
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def floor_f1(prevalence: ArrayLike) -> Floats:
 
 
 def auroc(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """Area under the ROC curve per AU, (N, A) -> (A,): P(positive scores above negative), a tie counts half."""
+    """Area under the ROC curve per AU, (N, A) -> (A,): P(positive above negative), a tie counts half."""
     return _per_au(_auroc, probabilities, labels)
 
 
@@ -82,7 +82,7 @@ def au_scores(probabilities: ArrayLike, labels: ArrayLike, thresholds: ArrayLike
 
     Returns:
         {metric: (A,)} with n, positives, prevalence, f1, precision, recall, accuracy, auroc,
-        average_precision, ece and floor_f1; NaN where undefined (precision: where nothing is predicted present).
+        average_precision, ece and floor_f1; NaN where undefined (precision: nothing predicted present).
     """
     probabilities = np.asarray(probabilities, np.float64)
     counts = outcomes(probabilities, labels, thresholds).total()

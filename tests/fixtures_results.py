@@ -26,7 +26,7 @@ KINDS = ("patches", "block")
 def write_split(
     folder: Path, rng: np.random.Generator, subjects: int, frames: int, severities=SEVERITIES, kinds=KINDS
 ) -> None:
-    """Labels and a predictions file per method, kind and severity; some labels unknown, some faces repeated."""
+    """Labels and a file per method, kind and severity; some labels are unknown, some faces repeated."""
     n = subjects * frames
     sample_id = rng.permutation(10 * n)[:n].astype(np.int64)
     subject = np.repeat([f"S{i:03d}" for i in range(subjects)], frames)

@@ -23,6 +23,7 @@ from fau_mae.evaluation.scoring import CLEAN_KIND, METRICS, kind_key, method_key
 
 CURVE_POINTS = 200  # points kept of each training curve
 EXAMPLES_PER_RUN = 4
+STAGE_ORDER = ("pretrain", "teacher", "augmented", "dropped", "student", "specialist")
 
 _RUN_FOLDER = re.compile(r"fold(\w+)-seed(\d+)")
 
@@ -39,7 +40,11 @@ def write_report(runs: list[Path], out: Path) -> None:
     """
     names = _distinct_names(runs)
     experiments = [_experiment(run, names[run]) for run in track(runs, "Report", transient=True)]
-    page = {"version": __version__, "experiments": experiments, "aus": {f"AU{n}": au.name for n, au in AUS.items()}}
+    page = {
+        "version": __version__,
+        "experiments": experiments,
+        "aus": {f"AU{n}": au.name for n, au in AUS.items()},
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(out.name + ".partial")
     aside.write_text(_render(page), encoding="utf-8")
@@ -98,7 +103,8 @@ def _scores(results: pd.DataFrame) -> list[dict[str, Any]]:
             record |= {"t": _rounded(rows["threshold"].mean())}
         else:
             record["runs"] = {
-                metric: [_rounded(v) for v in rows.sort_values(["fold", "seed"])[metric]] for metric in METRICS
+                metric: [_rounded(v) for v in rows.sort_values(["fold", "seed"])[metric]]
+                for metric in METRICS
             }
         records.append(record)
     return records
@@ -107,7 +113,7 @@ def _scores(results: pd.DataFrame) -> list[dict[str, Any]]:
 def _stages(folder: Path, settings: bool) -> list[dict[str, Any]]:
     """Settings (if asked), training curves and cost of the stages of one fold and seed."""
     stages = []
-    for config in sorted(folder.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns):
+    for config in sorted(folder.glob("*/config.yaml"), key=lambda path: _stage_key(path.parent.name)):
         cost = config.with_name("cost.json")
         stages.append(
             {
@@ -121,6 +127,10 @@ def _stages(folder: Path, settings: bool) -> list[dict[str, Any]]:
     return stages
 
 
+def _stage_key(stage: str) -> tuple[int, str]:
+    return (STAGE_ORDER.index(stage), "") if stage in STAGE_ORDER else (len(STAGE_ORDER), stage)
+
+
 def _flat(settings: Any, prefix: str = "") -> dict[str, str]:
     """Nested settings as {"model.init_args.depth": "4", ...}."""
     if isinstance(settings, dict) and settings:
@@ -129,7 +139,7 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: settings if isinstance(settings, str) else json.dumps(settings, default=str)}
 
 
-def _curves(path: Path) -> dict[str, list[list[float]]]:
+def _curves(path: Path) -> dict[str, list[tuple[float, float | None]]]:
     """{metric: [[step, value], ...]} of Lightning's sparse CSV, thinned to `CURVE_POINTS` points each."""
     if not path.is_file() or not path.stat().st_size:
         return {}
@@ -139,7 +149,7 @@ def _curves(path: Path) -> dict[str, list[list[float]]]:
         points = table[["step", metric]].dropna()
         points = points.iloc[:: math.ceil(len(points) / CURVE_POINTS) or 1]
         if len(points):
-            curves[metric] = [[float(step), _rounded(value)] for step, value in points.to_numpy()]
+            curves[metric] = [(float(step), _rounded(value)) for step, value in points.to_numpy()]
     return curves
 
 
@@ -156,7 +166,10 @@ def _examples(folder: Path) -> list[dict[str, Any]]:
             "s": row.severity,
             "id": str(row.sample_id),
             "jpeg": base64.b64encode(row.jpeg).decode(),
-            "p": {m: {au: round(p, 3) for au, p in said.items()} for m, said in json.loads(row.probabilities).items()},
+            "p": {
+                m: {au: round(p, 3) for au, p in said.items()}
+                for m, said in json.loads(row.probabilities).items()
+            },
             "y": json.loads(row.labels),
         }
         for row in table[table["sample_id"].isin(chosen)].itertuples()
@@ -180,7 +193,8 @@ def _distinct_names(runs: list[Path]) -> dict[Path, str]:
     """Folder names, with the parent's name in front where two experiments share one."""
     names = [run.resolve().name for run in runs]
     return {
-        run: name if names.count(name) == 1 else f"{run.resolve().parent.name}/{name}" for run, name in zip(runs, names)
+        run: name if names.count(name) == 1 else f"{run.resolve().parent.name}/{name}"
+        for run, name in zip(runs, names)
     }
 
 

@@ -39,18 +39,19 @@ function swatch(style) {
   return svg("svg", { width: 26, height: 14, "aria-hidden": "true" }, line, mark);
 }
 
+// Round values that enclose [low, high].
 function niceTicks(low, high, count = 5) {
   const raw = (high - low || 1) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].find((m) => m * power >= raw) * power;
   const ticks = [];
-  for (let v = Math.ceil(low / step - 1e-9) * step; v <= high + step * 1e-6; v += step) ticks.push(+v.toFixed(10));
+  for (let v = Math.floor(low / step + 1e-9) * step; v < high + step * (1 - 1e-6); v += step) ticks.push(+v.toFixed(10));
   return ticks;
 }
 
 // series: [{label, style, points: [[x, y, low?, high?], ...]}]; floor: [[x, y], ...]; y: {low, high, label}; x: {label, ticks, text}
 function lineChart({ title, series, floor = [], diagonal = false, x, y, marks = true }) {
-  const W = 460, H = 300, L = 42, R = 10, T = 8, B = 38;
+  const W = 460, H = 300, L = 42, R = 18, T = 8, B = 38;
   const shown = series.map((s) => ({ ...s, points: s.points.filter((p) => p[1] !== null) })).filter((s) => s.points.length);
   const xs = [...new Set(shown.flatMap((s) => s.points.map((p) => p[0])))].sort((a, b) => a - b);
   const values = shown.flatMap((s) => s.points.flatMap((p) => p.slice(1).filter((v) => v !== null && v !== undefined)));
@@ -67,11 +68,11 @@ function lineChart({ title, series, floor = [], diagonal = false, x, y, marks = 
     root.append(svg("line", { class: "grid", x1: L, x2: W - R, y1: py(t), y2: py(t) }));
     root.append(svg("text", { x: L - 5, y: py(t) + 4, "text-anchor": "end" }, Math.abs(t) < 10 ? String(+t.toFixed(3)).replace(/^(-?)0\./, "$1.") : String(t)));
   }
-  for (const t of x.ticks ?? niceTicks(x0, x1)) root.append(svg("text", { x: px(t), y: H - B + 15, "text-anchor": "middle" }, (x.text ?? String)(t)));
+  for (const t of x.ticks ?? niceTicks(x0, x1).filter((v) => v >= x0 && v <= x1)) root.append(svg("text", { x: px(t), y: H - B + 15, "text-anchor": "middle" }, (x.text ?? String)(t)));
   root.append(svg("text", { x: (L + W - R) / 2, y: H - 5, "text-anchor": "middle" }, x.label));
   if (floor.length) {
     root.append(svg("path", { class: "floor", d: path(floor) }));
-    root.append(svg("text", { x: L + 4, y: py(floor[0][1]) + 13 }, "always positive"));
+    root.append(svg("text", { x: L + 4, y: py(floor[0][1]) - 5 }, "always positive"));
   }
   if (diagonal) root.append(svg("path", { class: "floor", d: path([[x0, x0], [x1, x1]]) }));
   for (const s of shown) {
