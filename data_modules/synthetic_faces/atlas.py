@@ -128,7 +128,8 @@ def crease(places: list[tuple[float, float]], width: float) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, octaves: tuple[int, ...], fade: float = 0.6) -> np.ndarray:
-    """Smooth noise (H, W) of unit variance; `octaves` = cells across the width, each `fade` weaker than the last."""
+    """Smooth noise (H, W) of unit variance; `octaves` = cells across the width, each `fade` weaker than the
+    last."""
     total = np.zeros((HEIGHT, WIDTH), np.float32)
     for level, cells in enumerate(octaves):
         grid = rng.standard_normal((max(2, cells * HEIGHT // WIDTH), cells)).astype(np.float32)

@@ -1,4 +1,5 @@
-"""Faces by number: the same (renderer version, seed, identity, frame) gives the same picture, in any order."""
+"""Faces by number: the same (renderer version, seed, identity, frame) gives the same picture, in any
+order."""
 
 import numpy as np
 
@@ -15,8 +16,13 @@ def draw_identity(seed: int, number: int) -> Identity:
     return build_identity([RENDERER_VERSION, seed], number)
 
 
+def frame_stream(identity: Identity, seed: int, frame: int) -> np.random.Generator:
+    """The random stream of one picture of a person."""
+    return np.random.default_rng([RENDERER_VERSION, seed, identity.number, _FRAME_STREAM, frame])
+
+
 def draw_frame(identity: Identity, seed: int, frame: int, size: int, style_name: str = "bp4d") -> Frame:
     """Picture `frame` of a person: AUs drawn from the style, a random scene."""
-    rng = np.random.default_rng([RENDERER_VERSION, seed, identity.number, _FRAME_STREAM, frame])
+    rng = frame_stream(identity, seed, frame)
     intensity, lips_part = resolve_conflicts(style(style_name).draw(rng, 1)[0])
     return render_frame(identity, split_sides(rng, intensity), lips_part, sample_scene(rng), size)

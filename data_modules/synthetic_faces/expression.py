@@ -18,7 +18,7 @@ def _both(name: str, weight: float) -> list[tuple[str, float]]:
     return [(name.replace("*", side), weight) for side in sides]
 
 
-# AU -> morph targets at full strength. Names starting with `unit/` are face units 01, the others MPFB 2 targets.
+# AU -> morph targets at full strength. `unit/` names are face units 01, the others MPFB 2 targets.
 MORPHS: dict[int, list[tuple[str, float]]] = {
     1: [("unit/browInnerUp", 1.05), *_both("expression/eyebrows-*-inner-up", 0.6)],
     2: [*_both("unit/browOuterUp*", 1.05), *_both("expression/eyebrows-*-extern-up", 0.4)],
@@ -26,7 +26,8 @@ MORPHS: dict[int, list[tuple[str, float]]] = {
     5: [*_both("unit/eyeWide*", 1.15)],
     6: [*_both("unit/cheekSquint*", 1.35), *_both("unit/eyeSquint*", 0.25)],
     7: [*_both("unit/eyeSquint*", 1.05), *_both("expression/eye-*-slit", 0.16)],
-    9: [*_both("unit/noseSneer*", 1.3), *_both("expression/nose-*-elevation", 0.9), *_both("unit/browDown*", 0.25)],
+    9: [*_both("unit/noseSneer*", 1.3), *_both("expression/nose-*-elevation", 0.9),
+        *_both("unit/browDown*", 0.25)],
     10: [*_both("unit/mouthUpperUp*", 1.05), ("expression/mouth-elevation", 0.5),
          *_both("expression/nose-*-elevation", 0.35)],
     12: [*_both("unit/mouthSmile*", 0.85), ("expression/mouth-corner-puller", 0.4)],
@@ -35,10 +36,12 @@ MORPHS: dict[int, list[tuple[str, float]]] = {
     16: [*_both("unit/mouthLowerDown*", 1.0)],
     17: [("unit/mouthShrugLower", 1.25), ("unit/mouthShrugUpper", 0.35)],
     18: [("unit/mouthPucker", 1.0)],
-    20: [*_both("unit/mouthStretch*", 1.0), ("mouth/mouth-scale-horiz-incr", 0.55), ("expression/mouth-retraction", 0.35)],
+    20: [*_both("unit/mouthStretch*", 1.0), ("mouth/mouth-scale-horiz-incr", 0.55),
+         ("expression/mouth-retraction", 0.35)],
     22: [("unit/mouthFunnel", 1.0)],
     23: [("mouth/mouth-scale-horiz-decr", 0.6), ("mouth/mouth-upperlip-height-decr", 0.75),
-         ("mouth/mouth-lowerlip-height-decr", 0.75), ("unit/mouthPucker", 0.22), ("expression/mouth-compression", 0.3)],
+         ("mouth/mouth-lowerlip-height-decr", 0.75), ("unit/mouthPucker", 0.22),
+         ("expression/mouth-compression", 0.3)],
     24: [("unit/mouthRollUpper", 0.6), ("unit/mouthRollLower", 0.65), *_both("unit/mouthPress*", 0.45),
          ("mouth/mouth-upperlip-height-decr", 0.4), ("mouth/mouth-lowerlip-height-decr", 0.4)],
     25: [("expression/mouth-parling", 0.9), *_both("unit/mouthLowerDown*", 0.5)],
@@ -129,8 +132,9 @@ def _closing_field() -> tuple[np.ndarray, np.ndarray]:
 def pose_expression(neutral: np.ndarray, strength: np.ndarray, lips_part: bool) -> tuple[np.ndarray, float]:
     """Move the neutral surface (V, 3), in canonical units, by AU strengths (A, 2), each 0-1.
 
-    `lips_part` False seals the lips whatever the other AUs do; True keeps them apart by a visible gap. Returns the
-    vertices and the AU25 intensity that the lip gap of the mesh then amounts to (0 when sealed, else 1-5).
+    `lips_part` False seals the lips whatever the other AUs do; True keeps them apart by a visible gap.
+    Returns the vertices and the AU25 intensity that the lip gap of the mesh then amounts to (0 when sealed,
+    else 1-5).
     """
     basis = expression_basis()
     points = neutral.copy()

@@ -1,4 +1,5 @@
-"""Who a synthetic person is: the shape of the head and the look of skin, hair and eyes, from one random stream."""
+"""Who a synthetic person is: the shape of the head and the look of skin, hair and eyes, from one random
+stream."""
 
 import functools
 from dataclasses import dataclass
@@ -71,10 +72,13 @@ def _sample_surface(rng: np.random.Generator, traits: Traits) -> np.ndarray:
     control = rig.control.copy()
     for name, weight in _macro_weights(traits):
         rig.add_morph(control, f"macro/{name}", weight)
-    for name, (low, high), spread in _shape_sliders():
+    for (low, high), spread in _shape_sliders():
         value = float(np.clip(rng.normal(0, spread), -2.2 * spread, 2.2 * spread))
         for target in high if value > 0 else low:
             rig.add_morph(control, target, abs(value))
+    rig.add_morph(
+        control, "mouth/mouth-angles-up", float(rng.normal(0.3, 0.12))
+    )  # at rest, without it, faces look stern
     surface = rig.surface(control)
     eyes = [surface[np.unique(rig.triangles[rig.material == side])].mean(0) for side in (LEFT_EYE, RIGHT_EYE)]
     scale = _EYE_DISTANCE / np.linalg.norm(eyes[0] - eyes[1])
@@ -113,8 +117,8 @@ def _three_way(value: float) -> tuple[tuple[str, float], ...]:
 
 
 @functools.cache
-def _shape_sliders() -> list[tuple[str, tuple[list[str], list[str]], float]]:
-    """Shape sliders: name, targets of its low and high end (both sides of the face together), spread.
+def _shape_sliders() -> list[tuple[tuple[list[str], list[str]], float]]:
+    """Shape sliders: targets of its low and high end (both sides of the face together), spread.
 
     Targets that would pose the face like an AU (mouth corners, brow angle) stay out.
     """
@@ -131,7 +135,7 @@ def _shape_sliders() -> list[tuple[str, tuple[list[str], list[str]], float]]:
         key = f"{folder}/{stem}" if any(ending in pair for pair in _OPPOSITES) or folder == "asym" else target
         sliders.setdefault(key, ([], []))[pole].append(target)
     return [
-        (key, ends, _SPREAD[key.split("/")[0]] * (0.4 if "trans" in key else 1))
+        (ends, _SPREAD[key.split("/")[0]] * (0.4 if "trans" in key else 1))
         for key, ends in sorted(sliders.items())
     ]
 

@@ -1,4 +1,5 @@
-"""Compiled inner loops of the renderer: normals, z-buffer, shading. Screen x to the right, y down, smaller depth is nearer."""
+"""Compiled inner loops of the renderer: normals, z-buffer, shading. Screen x to the right, y down, smaller
+depth is nearer."""
 
 import math
 
@@ -9,7 +10,7 @@ FAR = np.float32(1e9)
 INSIDE = -1e-5  # least weight of a pixel inside a triangle: neighbours overlap rather than leave gaps
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, error_model="numpy")
 def vertex_normals(points, triangles):
     """Unit normals (V, 3) of points (V, 3), weighted by triangle area."""
     normals = np.zeros_like(points)
@@ -30,12 +31,13 @@ def vertex_normals(points, triangles):
     return normals
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, error_model="numpy")
 def triangle_setup(screen, a, b, c, rows, columns):
     """A triangle in pixels: twice its signed area, its pixel bounds, and its weights as affine functions.
 
-    Weight k of the pixel centre (x, y) is `constant + along * x + down * y`. Front faces have a negative area, as y
-    points down. Returns (area, left, right, top, bottom, constant1, along1, down1, constant2, along2, down2).
+    Weight k of the pixel centre (x, y) is `constant + along * x + down * y`. Front faces have a negative
+    area, as y points down. Returns (area, left, right, top, bottom, constant1, along1, down1, constant2,
+    along2, down2).
     """
     x0, y0 = float(screen[a, 0]), float(screen[a, 1])
     x1, y1, x2, y2 = screen[b, 0] - x0, screen[b, 1] - y0, screen[c, 0] - x0, screen[c, 1] - y0
@@ -49,19 +51,21 @@ def triangle_setup(screen, a, b, c, rows, columns):
     return area, left, right, top, bottom, constant1, along1, down1, constant2, along2, down2
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, error_model="numpy")
 def rasterize(screen, triangles, solid, height, width):
     """z-buffer of triangles over screen points (V, 3): x, y in pixels, depth.
 
-    `solid` (T,) bool: True where the back of a triangle is not drawn. Returns depth (H, W), triangle number (H, W),
-    −1 = nothing, and the weights of its second and third corners (H, W, 2).
+    `solid` (T,) bool: True where the back of a triangle is not drawn. Returns depth (H, W), triangle number
+    (H, W), −1 = nothing, and the weights of its second and third corners (H, W, 2).
     """
     depth = np.full((height, width), FAR, np.float32)
     number = np.full((height, width), -1, np.int32)
     weights = np.zeros((height, width, 2), np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        area, left, right, top, bottom, c1, x1, y1, c2, x2, y2 = triangle_setup(screen, a, b, c, height, width)
+        area, left, right, top, bottom, c1, x1, y1, c2, x2, y2 = triangle_setup(
+            screen, a, b, c, height, width
+        )
         if abs(area) < 1e-9 or (solid[t] and area > 0):
             continue
         for y in range(top, bottom + 1):
@@ -80,7 +84,7 @@ def rasterize(screen, triangles, solid, height, width):
     return depth, number, weights
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, error_model="numpy")
 def shadow_depth(screen, triangles, size):
     """Depth (size, size) of the nearest front face as the light sees it."""
     depth = np.full((size, size), FAR, np.float32)
@@ -97,14 +101,3 @@ def shadow_depth(screen, triangles, size):
                 if w0 >= INSIDE and w1 >= INSIDE and w2 >= INSIDE:
                     depth[y, x] = min(depth[y, x], w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2])
     return depth
-
-
-@njit(cache=True, fastmath=True)
-def bilinear(texture, x, y):
-    """A grey texture (H, W) at texel coordinates, clamped at its edges."""
-    x = min(max(x, 0.0), texture.shape[1] - 1.001)
-    y = min(max(y, 0.0), texture.shape[0] - 1.001)
-    i, j = int(x), int(y)
-    a, b = x - i, y - j
-    top = texture[j, i] * (1 - a) + texture[j, i + 1] * a
-    return top * (1 - b) + (texture[j + 1, i] * (1 - a) + texture[j + 1, i + 1] * a) * b

@@ -1,11 +1,13 @@
-"""Which action units a synthetic face shows: a latent Gaussian copula with documented marginals and correlations.
+"""Which action units a synthetic face shows: a latent Gaussian copula with documented marginals and
+correlations.
 
-One standard normal per AU, correlated; the AU is present when its latent exceeds the quantile that gives the marginal,
-and the rank of the latent above it sets the intensity. Intensity runs 0-5 along the FACS letters: 1 = A (trace),
-2 = B (slight), 3 = C (marked), 4 = D (severe), 5 = E (maximum). Absent AUs are at 0 exactly.
+One standard normal per AU, correlated; the AU is present when its latent exceeds the quantile that gives the
+marginal, and the rank of the latent above it sets the intensity. Intensity runs 0-5 along the FACS letters:
+1 = A (trace), 2 = B (slight), 3 = C (marked), 4 = D (severe), 5 = E (maximum). Absent AUs are at 0 exactly.
 
-The styles imitate how often AUs occur and occur together in BP4D and DISFA, as published; they are no copy of either,
-and AUs that a set does not code (5, 9, 20, 25, 26 for BP4D) get rates that leave enough of them to learn from.
+The styles imitate how often AUs occur and occur together in BP4D and DISFA, as published; they are no copy
+of either, and AUs that a set does not code (5, 9, 20, 25, 26 for BP4D) get rates that leave enough of them
+to learn from.
 """
 
 import functools
@@ -26,17 +28,21 @@ _NUISANCE = {16: 0.02, 18: 0.02, 22: 0.015, 27: 0.01, 43: 0.03}  # in the pictur
 _PAIRS = {
     (1, 2): 0.70, (1, 4): 0.15, (1, 5): 0.35, (2, 5): 0.40, (4, 7): 0.45, (4, 9): 0.40, (4, 12): -0.20,
     (6, 7): 0.55, (6, 10): 0.50, (6, 12): 0.75, (7, 10): 0.50, (7, 12): 0.40, (9, 10): 0.35, (10, 12): 0.55,
-    (10, 25): 0.25, (12, 14): 0.20, (12, 15): -0.45, (12, 17): -0.40, (6, 15): -0.25, (6, 17): -0.20, (12, 25): 0.25,
+    (10, 25): 0.25, (12, 14): 0.20, (12, 15): -0.45, (12, 17): -0.40, (6, 15): -0.25, (6, 17): -0.20,
+    (12, 25): 0.25,
     (10, 15): -0.20, (14, 17): 0.15, (15, 17): 0.50, (17, 23): 0.35, (17, 24): 0.50, (17, 25): -0.35,
     (20, 25): 0.15, (23, 24): 0.35, (23, 25): -0.40, (24, 25): -0.75, (24, 26): -0.45, (25, 26): 0.70,
-    (25, 27): 0.60, (26, 27): 0.50, (22, 25): 0.40, (16, 25): 0.45, (24, 27): -0.45, (22, 24): -0.40, (16, 24): -0.40,
-    (5, 7): -0.25, (5, 43): -0.60, (12, 20): -0.20, (12, 18): -0.20, (18, 20): -0.40, (18, 22): 0.30, (18, 24): -0.2,
+    (25, 27): 0.60, (26, 27): 0.50, (22, 25): 0.40, (16, 25): 0.45, (24, 27): -0.45, (22, 24): -0.40,
+    (16, 24): -0.40,
+    (5, 7): -0.25, (5, 43): -0.60, (12, 20): -0.20, (12, 18): -0.20, (18, 20): -0.40, (18, 22): 0.30,
+    (18, 24): -0.20,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Style:
-    """Marginals (probability that an AU is present) and latent correlations, in the order of `RENDERED_AUS`."""
+    """Marginals (probability that an AU is present) and latent correlations, in the order of
+    `RENDERED_AUS`."""
 
     name: str
     marginals: np.ndarray  # (A,)
@@ -51,7 +57,8 @@ class Style:
         return rng.standard_normal((count, len(self.marginals))) @ np.linalg.cholesky(self.correlations).T
 
     def intensities(self, latents: np.ndarray) -> np.ndarray:
-        """Latents (..., A) -> intensities (..., A): 0 below the threshold, `_WEAKEST` to `_STRONGEST` above it."""
+        """Latents (..., A) -> intensities (..., A): 0 below the threshold, `_WEAKEST` to `_STRONGEST` above
+        it."""
         rank = _normal_cdf(latents)
         above = (rank - (1 - self.marginals)) / np.maximum(
             self.marginals, 1e-9
@@ -70,8 +77,8 @@ _MARGINALS = {
         17: 0.34, 20: 0.12, 23: 0.17, 24: 0.15, 25: 0.40, 26: 0.22,
     },
     "disfa": {
-        1: 0.07, 2: 0.06, 4: 0.19, 5: 0.03, 6: 0.15, 7: 0.10, 9: 0.055, 10: 0.05, 12: 0.24, 14: 0.05, 15: 0.06,
-        17: 0.10, 20: 0.035, 23: 0.04, 24: 0.04, 25: 0.28, 26: 0.19,
+        1: 0.07, 2: 0.06, 4: 0.19, 5: 0.03, 6: 0.15, 7: 0.10, 9: 0.055, 10: 0.05, 12: 0.24, 14: 0.05,
+        15: 0.06, 17: 0.10, 20: 0.035, 23: 0.04, 24: 0.04, 25: 0.28, 26: 0.19,
     },
     "balanced": dict.fromkeys((1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26), 0.25),
 }  # fmt: skip
@@ -94,7 +101,8 @@ def style(name: str) -> Style:
 
 
 def _nearest_correlation(matrix: np.ndarray, smallest: float = 0.02) -> np.ndarray:
-    """The nearest correlation matrix with eigenvalues from `smallest` on (alternating projections, Higham 2002)."""
+    """The nearest correlation matrix with eigenvalues from `smallest` on (alternating projections, Higham
+    2002)."""
     estimate, correction = matrix.copy(), np.zeros_like(matrix)
     for _ in range(200):
         values, vectors = np.linalg.eigh(estimate - correction)
@@ -107,7 +115,8 @@ def _nearest_correlation(matrix: np.ndarray, smallest: float = 0.02) -> np.ndarr
 
 
 def presence_correlation(marginal_a: float, marginal_b: float, latent: float) -> float:
-    """Pearson correlation of two presences (phi) that a latent correlation gives, by quadrature over one latent."""
+    """Pearson correlation of two presences (phi) that a latent correlation gives, by quadrature over one
+    latent."""
     normal = NormalDist()
     cut_a, cut_b = normal.inv_cdf(1 - marginal_a), normal.inv_cdf(1 - marginal_b)
     grid = np.linspace(cut_a, 8, 4001)
@@ -120,8 +129,9 @@ def presence_correlation(marginal_a: float, marginal_b: float, latent: float) ->
 def resolve_conflicts(intensity: np.ndarray) -> tuple[np.ndarray, bool]:
     """Make one draw (A,) physically possible; returns it and whether the lips part.
 
-    AU27 replaces AU26 (a wider form of it), closed eyes (43) hide a raised lid (5), pressed lips (24) stay shut, and
-    jaw stretch, funnel and lower-lip depressor (27, 22, 16) part the lips. Opposed latents make all of this rare.
+    AU27 replaces AU26 (a wider form of it), closed eyes (43) hide a raised lid (5), pressed lips (24) stay
+    shut, and jaw stretch, funnel and lower-lip depressor (27, 22, 16) part the lips. Opposed latents make
+    all of this rare.
     """
     drawn = dict(zip(RENDERED_AUS, intensity.tolist()))
     if drawn[27]:
@@ -144,7 +154,8 @@ _ONE_SIDED = {
 
 
 def split_sides(rng: np.random.Generator, intensity: np.ndarray) -> np.ndarray:
-    """Intensities (A,) -> strengths (A, 2) in 0-1 of the subject's left and right; the stronger side is the label."""
+    """Intensities (A,) -> strengths (A, 2) in 0-1 of the subject's left and right; the stronger side is the
+    label."""
     strength = np.repeat(intensity[:, None] / 5, 2, axis=1)
     rates = np.array([_ONE_SIDED.get(number, 0.08) for number in RENDERED_AUS])
     uneven = rng.random(len(intensity)) < rates

@@ -8,7 +8,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Light:
-    """A key light with shadow, a weak fill from the other side and a sky-and-floor ambient; linear RGB colours."""
+    """A key light with shadow, a weak fill from the other side and a sky-and-floor ambient; linear RGB
+    colours."""
 
     direction: np.ndarray  # (3,) towards the light, camera axes
     colour: np.ndarray
@@ -22,7 +23,8 @@ class Light:
 class Scene:
     """Everything about a picture that is neither the person nor the expression. Angles in radians.
 
-    Yaw > 0 turns the face to the viewer's right, pitch > 0 looks down, roll > 0 tilts clockwise for the viewer.
+    Yaw > 0 turns the face to the viewer's right, pitch > 0 looks down, roll > 0 tilts clockwise for the
+    viewer.
     """
 
     yaw: float
@@ -38,6 +40,7 @@ class Scene:
     grain: float  # standard deviation of the sensor's noise, 0-1
     blur: float  # standard deviation in output pixels at size 224
     jpeg: int  # quality of a first, lossy encoding; 0 = none
+    grain_seed: int
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
@@ -56,6 +59,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         grain=float(rng.uniform(0.002, 0.018)),
         blur=float(rng.uniform(0.3, 1.3)) if rng.random() < 0.3 else 0.0,
         jpeg=int(rng.integers(45, 90)) if rng.random() < 0.3 else 0,
+        grain_seed=int(rng.integers(2**31)),
     )
 
 
@@ -90,7 +94,7 @@ def studio_scene(yaw: float = 0.0, pitch: float = 0.0) -> Scene:
         fill_direction=_sphere(-0.9, 0.1),
         fill=np.full(3, 0.2),
     )
-    return Scene(yaw, pitch, 0.0, (0.0, 0.0), 0.0, light, 1.0, 1.0, (0.0, 0.0), -1, 0.0, 0.0, 0)
+    return Scene(yaw, pitch, 0.0, (0.0, 0.0), 0.0, light, 1.0, 1.0, (0.0, 0.0), -1, 0.0, 0.0, 0, 0)
 
 
 def head_rotation(yaw: float, pitch: float) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Painted skin: tone, blotches, lips, brows, beard stubble, make-up, freckles and fine relief on the skin atlas."""
+"""Painted skin: tone, blotches, lips, brows, beard stubble, make-up, freckles and fine relief on the skin
+atlas."""
 
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from data_modules.synthetic_faces.sampler import RENDERED_AUS
 from data_modules.synthetic_faces.wrinkles import wrinkle_maps
 
 # Skin tones from light to dark, sRGB.
-_TONES = np.array([[244, 214, 196], [236, 197, 170], [223, 178, 146], [202, 152, 116], [172, 120, 85], [136, 90, 60],
-                   [102, 64, 42], [76, 48, 33]])  # fmt: skip
+_TONES = np.array([[244, 214, 196], [236, 197, 170], [223, 178, 146], [202, 152, 116], [172, 120, 85],
+                   [136, 90, 60],                   [102, 64, 42], [76, 48, 33]])  # fmt: skip
 _LIPSTICKS = np.array([[160, 40, 55], [185, 75, 85], [135, 45, 60], [195, 95, 95], [150, 70, 75]])
 BROW_PART, LIP_PART = 1, 2
 
@@ -38,7 +39,7 @@ def sample_skin(
     _paint_freckles(rng, albedo, tone)
     if maleness > 0.5 and rng.random() < 0.6:
         _blend(albedo, hair * 0.8, _beard(rng))
-    lip_cover = _paint_lips(rng, albedo, base, maleness)
+    _paint_lips(rng, albedo, base, maleness)
     if maleness < 0.5 and rng.random() < 0.35:
         _blend(
             albedo, linear(rng.uniform(40, 160, 3)), rng.uniform(0.15, 0.45) * blob(0.31, 7.37, 0.14, 0.035)
@@ -46,7 +47,6 @@ def sample_skin(
     brow_cover = _brows(rng, maleness)
     _blend(albedo, hair * 0.75 + 0.006, brow_cover)
     part = np.where(atlas().lips > 0.5, LIP_PART, np.where(brow_cover > 0.25, BROW_PART, 0))
-    del lip_cover
     return Skin(
         albedo=np.clip(albedo, 0.002, 1).astype(np.float32),
         relief=_relief(rng, age),
@@ -97,13 +97,10 @@ def _paint_freckles(rng: np.random.Generator, albedo: np.ndarray, tone: float) -
     for place, radius, strength in spots:
         u, v = texel_of(place[0], place[1])
         cv2.circle(cover, (int(u * 8), int(v * 8)), int(radius * 10), float(strength), -1, cv2.LINE_AA, 3)
-    cover = cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None]
-    albedo *= 1 - cover * np.array([0.4, 0.6, 0.7], np.float32)
+    albedo *= 1 - cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None] * np.array([0.4, 0.6, 0.7], np.float32)
 
 
-def _paint_lips(
-    rng: np.random.Generator, albedo: np.ndarray, base: np.ndarray, maleness: float
-) -> np.ndarray:
+def _paint_lips(rng: np.random.Generator, albedo: np.ndarray, base: np.ndarray, maleness: float) -> None:
     if maleness < 0.5 and rng.random() < 0.4:
         colour, cover = linear(_LIPSTICKS[rng.integers(len(_LIPSTICKS))]), rng.uniform(0.45, 0.85)
     else:
@@ -111,7 +108,6 @@ def _paint_lips(
     lips = atlas().lips
     fine = 1 + 0.06 * noise(rng, (128, 256), 0.9)
     _blend(albedo, colour, cover * lips * np.clip(fine, 0.8, 1.2))
-    return lips
 
 
 def _brows(rng: np.random.Generator, maleness: float) -> np.ndarray:
@@ -145,7 +141,9 @@ def _beard(rng: np.random.Generator) -> np.ndarray:
     jaw = _rise(0.08, -0.04, y - edge)
     mouth = np.exp(-(((x / 0.31) ** 2 + ((layout.y - 6.61) / 0.15) ** 2) ** 2))
     moustache = np.exp(-((x / 0.25) ** 4) - ((layout.y - 6.765) / 0.05) ** 4)
-    cover = np.clip(jaw * (1 - 0.92 * mouth) + moustache, 0, 1)
+    cover = np.clip(jaw * (1 - 0.92 * mouth) + moustache, 0, 1) * _rise(
+        6.06, 6.2, layout.y
+    )  # not down the neck
     level = rng.choice([0.2, 0.4, 0.8], p=[0.5, 0.3, 0.2])
     grain = np.clip(0.8 + 0.3 * rng.standard_normal(cover.shape), 0, 1.3)
     return cv2.GaussianBlur(cover.astype(np.float32), (0, 0), 4) * level * grain * (1 - layout.lips)

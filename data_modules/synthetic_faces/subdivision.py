@@ -1,7 +1,7 @@
 """One step of Catmull-Clark subdivision as a sparse matrix, so that every morph target can pass through it.
 
-Catmull & Clark, "Recursively generated B-spline surfaces on arbitrary topological meshes", 1978; boundary rule of
-Hoppe et al., 1994. Meshes have quads only.
+Catmull & Clark, "Recursively generated B-spline surfaces on arbitrary topological meshes", 1978; boundary
+rule of Hoppe et al., 1994. Meshes have quads only.
 """
 
 import numpy as np
@@ -13,8 +13,9 @@ def catmull_clark(
 ) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
     """Subdivide `quads` (F, 4) over `count` vertices.
 
-    `smooth` (F,) bool: where False the face is split but its shape is kept. Returns the matrix (V, count) that
-    makes the new vertices from the old, the new quads (4F, 4) and the old face that each of them came from (4F,).
+    `smooth` (F,) bool: where False the face is split but its shape is kept. Returns the matrix (V, count)
+    that makes the new vertices from the old, the new quads (4F, 4) and the old face that each of them came
+    from (4F,).
     """
     faces = len(quads)
     corners = np.stack([quads, np.roll(quads, -1, axis=1)], axis=2).reshape(-1, 2)  # (4F, 2) half-edges

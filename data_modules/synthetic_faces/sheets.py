@@ -1,0 +1,112 @@
+"""Contact sheets: random faces, single AUs, left-only and right-only AUs."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_modules.errors import UserError
+from data_modules.synthetic_faces.draw import draw_frame, draw_identity
+from data_modules.synthetic_faces.renderer import render_frame
+from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS
+from data_modules.synthetic_faces.scene import Scene, studio_scene
+
+_PARTING = (16, 22, 25, 27)  # single AUs that are shown with parted lips
+_COMBINATIONS = (
+    (6, 12),
+    (6, 12, 25),
+    (1, 2, 5, 25, 26),
+    (1, 4, 15, 17),
+    (4, 7, 23),
+    (9, 10, 17),
+    (17, 24),
+    (20, 25),
+)
+
+
+def preview_sheet(
+    path: Path, seed: int = 0, size: int = 224, columns: int = 8, rows: int = 5, style_name: str = "bp4d"
+) -> Path:
+    """Write a sheet of random faces, one identity each, with the AUs they show. The suffix (.png, .jpg)
+    decides."""
+    tiles = []
+    for number in range(columns * rows):
+        frame = draw_frame(draw_identity(seed, number), seed, number % 5, size, style_name)
+        shown = [str(au) for au, level in zip(RENDERED_AUS, frame.intensity) if level >= PRESENCE_THRESHOLD]
+        tiles.append(_caption(frame.image, "+".join(shown) or "neutral"))
+    return _write(path, tiles, columns)
+
+
+def au_sheet(path: Path, seed: int, numbers: list[int], size: int = 160, columns: int = 8) -> Path:
+    """Write a sheet of every AU at intensity 5, and common combinations, on each of the identities
+    `numbers`."""
+    tiles = []
+    for number in numbers:
+        identity = draw_identity(seed, number)
+        for aus in [(), *((au,) for au in RENDERED_AUS), *_COMBINATIONS]:
+            image = render_frame(
+                identity, _strength(aus), bool({*aus} & {*_PARTING}), studio_scene(), size
+            ).image
+            tiles.append(_caption(image, "+".join(map(str, aus)) or "neutral"))
+        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    return _write(path, tiles, columns)
+
+
+def sides_sheet(path: Path, seed: int, number: int, size: int = 160, columns: int = 10) -> Path:
+    """Write a sheet of AUs on the subject's left side only, then on the right only (the viewer's left)."""
+    identity = draw_identity(seed, number)
+    tiles = []
+    for au in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 43):
+        for side, name in ((0, "left"), (1, "right")):
+            strength = _strength((au,))
+            strength[:, 1 - side] = 0
+            image = render_frame(identity, strength, False, studio_scene(), size).image
+            tiles.append(_caption(image, f"{au} {name}"))
+    return _write(path, tiles, columns)
+
+
+def poses_sheet(path: Path, seed: int, number: int, size: int = 160) -> Path:
+    """Write a sheet of one smiling face turned through yaw (columns) and pitch (rows), with its landmarks."""
+    identity = draw_identity(seed, number)
+    tiles = []
+    for pitch in (-0.25, 0.0, 0.25):
+        for yaw in (-0.6, -0.3, 0.0, 0.3, 0.6):
+            scene: Scene = studio_scene(yaw, pitch)
+            frame = render_frame(identity, _strength((6, 12)), False, scene, size)
+            marked = frame.image.copy()
+            for x, y in frame.landmarks:
+                cv2.circle(marked, (round(8 * x), round(8 * y)), 10, (90, 255, 90), -1, cv2.LINE_AA, 3)
+            tiles.append(_caption(marked, f"yaw {yaw:+.1f} pitch {pitch:+.2f}"))
+    return _write(path, tiles, 5)
+
+
+def _strength(aus: tuple[int, ...]) -> np.ndarray:
+    strength = np.zeros((len(RENDERED_AUS), 2), np.float32)
+    strength[[RENDERED_AUS.index(au) for au in aus]] = 1
+    return strength
+
+
+def _caption(image: np.ndarray, text: str) -> np.ndarray:
+    image = image.copy()
+    scale = 0.3 + image.shape[0] / 1600
+    for colour, thickness in (((0, 0, 0), 2), ((255, 255, 120), 1)):
+        cv2.putText(image, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+    return image
+
+
+def _write(path: Path, tiles: list[np.ndarray], columns: int) -> Path:
+    """Tiles (S, S, 3) of one size, row by row, into one picture; written aside, then renamed."""
+    sheet = np.vstack([np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)])
+    suffix = path.suffix.lower()
+    if suffix not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"a preview is a .png or .jpg file, not {path.name!r}")
+    data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    aside = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(data.tobytes())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise UserError(f"cannot write the preview {path}: {error.strerror or error}") from error
+    return path
