@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from data_modules.cropping import Source, SourceFrame, Tally, file_hash, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
-from data_modules.prepare import Source, SourceFrame, Tally, file_hash, prepare_store
 from data_modules.store import FaceStore, StoreInfo
 from data_modules.video import read_video
 
