@@ -14,14 +14,24 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
+from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS
 from data_modules.mtcnn import load_mtcnn
+from data_modules.occlusion.placement import five_points
 
 _PYRAMID_STEP = 0.709  # about half the area from level to level, as published
 _WINDOW, _STRIDE = 12, 2  # of the proposal net
 _CHUNK = 8  # pictures at once: bounds memory
-_LONGEST = (
-    2048  # pixels of the longer side: a larger picture is shrunk before the search, which bounds memory
+_LONGEST = 2048  # pixels of the longer side; a larger picture is shrunk for the search, which bounds memory
+
+PRESETS = ("canonical", "me_graphau", "jaa_net", "fmae")
+# Eyes, nose tip and mouth corners in the 112-pixel square crop that is used with MTCNN.
+_MTCNN_TEMPLATE = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
 )
 
 
@@ -36,6 +46,15 @@ class Face(NamedTuple):
     def area(self) -> float:
         x0, y0, x1, y1 = self.box
         return float(max(x1 - x0, 0) * max(y1 - y0, 0))
+
+
+def face_from_landmarks(landmarks: np.ndarray) -> Face:
+    """The face that a data set's own landmarks (P, 2) describe: their bounding box and their five points.
+
+    P is 5, 49, 51, 66 or 68, in iBUG order. Raises `UserError` for another number.
+    """
+    box = np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32)
+    return Face(box, 1.0, five_points(landmarks, 1, 1).astype(np.float32))
 
 
 class FaceDetector:
@@ -134,23 +153,50 @@ def choose_face(faces: Sequence[Face], last: Face | None = None) -> Face | None:
     return min(faces, key=lambda face: float(np.linalg.norm(face.points.mean(0) - centre)))
 
 
-def align(image: np.ndarray, points: np.ndarray, size: int, preset: str = "canonical") -> np.ndarray:
-    """Cut a face out: uint8 RGB (H, W, 3) and its five points (5, 2) -> uint8 RGB (size, size, 3).
+def align(image: np.ndarray, face: Face, size: int, preset: str = "canonical") -> np.ndarray:
+    """Cut a face out: uint8 RGB (H, W, 3) -> uint8 RGB (size, size, 3). Black where the picture ends.
 
-    What the picture does not show is black. Presets: see `crop_matrix`.
+    `preset`: one of `PRESETS`, see `crop_matrix`.
     """
-    return warp(image, crop_matrix(points, size, preset), size)
+    return warp(image, crop_matrix(face, size, preset), size)
 
 
-def crop_matrix(points: np.ndarray, size: int, preset: str = "canonical") -> np.ndarray:
-    """The 2×3 similarity from picture to crop pixels.
+def crop_matrix(face: Face, size: int, preset: str = "canonical") -> np.ndarray:
+    """The 2×3 similarity from the pixels of the picture to those of the crop.
 
-    `canonical`: the five points come as near as possible to `facs.CANONICAL_POINTS` (least squares), so that
-    the face regions of `facs` hold in the crop.
+    - `canonical`: the five points as near as possible to `facs.CANONICAL_POINTS` (least squares). The face
+      regions of `facs` hold in this crop only.
+    - `me_graphau` (Luo et al., 2022): five points to 256², of which the middle 224² are seen. The paper
+      does not print the template; this is the square one that comes with MTCNN pipelines.
+    - `jaa_net` (Shao et al., 2018): eyes level; a square around the middle of the five points' bounding box,
+      2.9 times as wide as its longer side. Published at 200².
+    - `fmae` (Ning et al., 2024): the detector's box with 5 % more on each side, made square, no rotation.
     """
-    if preset != "canonical":
-        raise ValueError(f"unknown crop preset {preset!r}")
-    return similarity(np.asarray(points, float), np.asarray(CANONICAL_POINTS) * size - 0.5)
+    if preset not in PRESETS:
+        raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
+    points = np.asarray(face.points, np.float64)
+    if preset == "canonical":
+        return similarity(points, np.asarray(CANONICAL_POINTS) * size - 0.5)
+    if preset == "me_graphau":
+        centred = (np.asarray(_MTCNN_TEMPLATE) / 112 - 0.5) * 256 / 224 + 0.5
+        return similarity(points, centred * size - 0.5)
+    if preset == "jaa_net":
+        return _level_square(points, 2.9, size)
+    x0, y0, x1, y1 = np.asarray(face.box, np.float64)
+    scale = size / (1.1 * max(x1 - x0, y1 - y0))
+    shift = (size - 1) / 2 - scale * np.array([x0 + x1 - 1, y0 + y1 - 1]) / 2
+    return np.column_stack([scale * np.eye(2), shift])
+
+
+def _level_square(points: np.ndarray, enlarge: float, size: int) -> np.ndarray:
+    """Turn until the eyes are level, then cut a square `enlarge` times the points' longer extent."""
+    across = points[1] - points[0]
+    cosine, sine = across / np.linalg.norm(across)
+    turn = np.array([[cosine, sine], [-sine, cosine]])
+    level = points @ turn.T
+    low, high = level.min(0), level.max(0)
+    scale = (size - 1) / (enlarge * (high - low).max())
+    return np.column_stack([scale * turn, (size - 1) / 2 - scale * (low + high) / 2])
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -22,7 +22,15 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from data_modules.alignment import Face, FaceDetector, choose_face, crop_matrix, warp
+from data_modules.alignment import (
+    PRESETS,
+    Face,
+    FaceDetector,
+    choose_face,
+    crop_matrix,
+    face_from_landmarks,
+    warp,
+)
 from data_modules.errors import UserError
 from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
 
@@ -46,6 +54,7 @@ class SourceFrame:
     source: str  # path relative to the root of the source
     source_hash: str = ""  # see `file_hash`
     missing: str = "picture missing"  # why `image` is None
+    landmarks: np.ndarray | None = None  # (P, 2) in pixels of `image`, where the source has them
 
 
 @dataclass
@@ -76,6 +85,8 @@ def prepare_store(
     `workers`: processes, by default one per core, four at most. Frames without a picture or a face are
     counted in `StoreInfo.counts` and listed in the store's `skipped.csv`.
     """
+    if preset not in PRESETS:
+        raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
     options = {
         **info.options,
         "preset": preset,
@@ -112,9 +123,7 @@ def _run_all(
                 write_sequence(writer, name, source.jobs[name], source.read)
                 bar.advance(task)
             return
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # forking a process that holds torch's threads can hang
+        context = multiprocessing.get_context("spawn")  # a fork of torch's threads can hang
         with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
             futures = [
                 pool.submit(write_sequence, writer, name, source.jobs[name], source.read) for name in names
@@ -152,19 +161,26 @@ def write_sequence(
 
 
 def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> Iterator[dict[str, Any]]:
-    """Labelled frames of one sequence -> rows of the store. The face is followed from frame to frame."""
+    """Labelled frames of one sequence -> rows of the store. The face is followed from frame to frame.
+
+    A frame's own landmarks, where it has some, say where the face is; else it is detected.
+    """
     last: Face | None = None
     for chunk in _chunks(frames):
-        seen = []
+        tally.counts["frames"] += len(chunk)
+        unseen = [frame.image for frame in chunk if frame.image is not None and frame.landmarks is None]
+        detected = iter(_detector().detect(unseen))
         for frame in chunk:
-            tally.counts["frames"] += 1
             if frame.image is None:
                 tally.skip(frame.frame, frame.missing)
+                continue
+            if frame.landmarks is not None:
+                face: Face | None = face_from_landmarks(frame.landmarks)
+                tally.counts["faces from landmarks"] += 1
             else:
-                seen.append(frame)
-        for frame, faces in zip(seen, _detector().detect([f.image for f in seen if f.image is not None])):
-            tally.counts["several faces"] += len(faces) > 1
-            face = choose_face(faces, last)
+                faces = next(detected)
+                tally.counts["several faces"] += len(faces) > 1
+                face = choose_face(faces, last)
             if face is None:
                 tally.skip(frame.frame, "no face found")
                 continue
@@ -199,9 +215,10 @@ def _chunks(frames: Iterable[SourceFrame]) -> Iterator[list[SourceFrame]]:
 
 def _row(frame: SourceFrame, face: Face, info: StoreInfo) -> dict[str, Any]:
     assert frame.image is not None
-    matrix = crop_matrix(face.points, info.size, info.options["preset"])
+    matrix = crop_matrix(face, info.size, info.options["preset"])
     crop = warp(frame.image, matrix, info.size)
-    points = face.points @ matrix[:, :2].T + matrix[:, 2]  # (5, 2) in the crop
+    points = face.points if frame.landmarks is None else frame.landmarks
+    points = points @ matrix[:, :2].T + matrix[:, 2]  # (P, 2) in the crop
     return {
         "sample_id": sample_id(info.dataset, frame.subject, frame.task, frame.frame),
         "image": encode_image(crop, info.encoding),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from data_modules.alignment import Face, FaceDetector, align, choose_face, crop_matrix, similarity
+from data_modules.alignment import PRESETS, Face, FaceDetector, align, choose_face, crop_matrix, similarity
 from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS
 from data_modules.video import read_picture, read_video
@@ -88,13 +88,34 @@ def test_aligned_points_come_to_their_places(detector: FaceDetector, size: int) 
     for angle in (-20, 0, 25):
         turned = cv2.warpAffine(photo, cv2.getRotationMatrix2D((225, 128), angle, 1.5), (512, 512))
         (face,) = detector.detect([turned])[0]
-        crop = align(turned, face.points, size)
+        crop = align(turned, face, size)
         assert crop.shape == (size, size, 3) and crop.dtype == np.uint8
-        moved = face.points @ crop_matrix(face.points, size)[:, :2].T + crop_matrix(face.points, size)[:, 2]
+        matrix = crop_matrix(face, size)
+        moved = face.points @ matrix[:, :2].T + matrix[:, 2]
         assert np.abs(moved / size - CANONICAL_POINTS).max() < 0.07
         if size >= 224:
             (again,) = detector.detect([crop])[0]
             assert np.abs(again.points - moved).max() < 0.03 * size
+
+
+def test_the_published_crops(detector: FaceDetector) -> None:
+    """Each preset's own definition: eyes level or not, and how much of the crop the face takes."""
+    turned = cv2.warpAffine(data.astronaut(), cv2.getRotationMatrix2D((225, 128), 15, 1.5), (512, 512))
+    (face,) = detector.detect([turned])[0]
+    places = {}
+    for preset in PRESETS:
+        crop, matrix = align(turned, face, 200, preset), crop_matrix(face, 200, preset)
+        assert crop.shape == (200, 200, 3) and crop.mean() > 40
+        places[preset] = face.points @ matrix[:, :2].T + matrix[:, 2]
+    jaa = places["jaa_net"]
+    assert abs(jaa[0, 1] - jaa[1, 1]) < 1e-3  # eyes level
+    np.testing.assert_allclose((jaa.max(0) + jaa.min(0)) / 2, 99.5, atol=1e-3)
+    assert np.ptp(jaa, 0).max() == pytest.approx(199 / 2.9, rel=1e-3)
+    slope = np.subtract(*face.points[[1, 0]]), np.subtract(*places["fmae"][[1, 0]])
+    assert np.arctan2(*slope[0]) == pytest.approx(np.arctan2(*slope[1]), abs=1e-4)  # not turned
+    assert 0.3 < np.subtract(*places["me_graphau"][[1, 0]])[0] / 200 < 0.42
+    with pytest.raises(UserError, match="own"):
+        align(turned, face, 200, "own")
 
 
 @pytest.mark.parametrize(

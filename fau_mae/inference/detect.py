@@ -148,11 +148,7 @@ def _detect_file(
     frame = 1 if is_video else 0
     while chunk := list(islice(images, _FRAMES_AT_ONCE)):
         per_image = [sorted(faces, key=lambda face: -face.area) for faces in detector.detect(chunk)]
-        crops = [
-            align(image, face.points, size, preset)
-            for image, faces in zip(chunk, per_image)
-            for face in faces
-        ]
+        crops = [align(image, face, size, preset) for image, faces in zip(chunk, per_image) for face in faces]
         probabilities = np.zeros((0, num_aus), np.float32)
         if crops:
             batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
