@@ -1,27 +1,20 @@
 """Hide part of a face: the one front door of the occlusion suite. Mask polarity: True = visible."""
 
 import difflib
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 
 from data_modules.errors import UserError
 from data_modules.occlusion.fill import fill_hidden
-from data_modules.occlusion.grid import block_visible, cells_to_pixels, edge_visible, patches_visible
-from data_modules.occlusion.spec import OcclusionSpec, stream
+from data_modules.occlusion.grid import cells_to_pixels
+from data_modules.occlusion.kinds import KINDS
+from data_modules.occlusion.objects import Cutout
+from data_modules.occlusion.paint import paint
+from data_modules.occlusion.scene import Scene
+from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, pool_of, stream
 
-CellMask = Callable[[np.random.Generator, float, int], np.ndarray]
-
-KINDS: dict[str, CellMask | None] = {
-    "none": None,
-    "patches": patches_visible,
-    "block": block_visible,
-    "upper": partial(edge_visible, edge="upper"),
-    "lower": partial(edge_visible, edge="lower"),
-    "left": partial(edge_visible, edge="left"),
-    "right": partial(edge_visible, edge="right"),
-}
+__all__ = ["KINDS", "check_spec", "donor_of", "occlude"]
 
 
 def occlude(
@@ -33,21 +26,34 @@ def occlude(
     landmarks: np.ndarray | None = None,
     fill: str = "mean",
     donor: np.ndarray | None = None,
+    aus: Sequence[int] = (),
+    saliency: np.ndarray | None = None,
+    objects: Sequence[Cutout] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hide part of a face -> (picture (H, W, 3) uint8, visible (H, W) bool, True = visible).
 
-    `image` is uint8 RGB (H, W, 3) and is left alone; `grid` is the number of cells per side of the grid kinds,
-    as a rule the model's token grid; `landmarks` (P, 2) are x, y in pixels of `image`; `donor` is another face,
-    uint8 RGB of any size. Severity 0 and kind "none" hide nothing. The mask depends on the spec, the sample id,
-    the grid and the landmarks alone. Raises `UserError` for an unknown kind or fill and for a severity outside 0-1.
+    `image` is uint8 RGB (H, W, 3) and is left alone. `grid` is the number of cells per side of grid kinds,
+    as a rule the model's token grid; `fill` is what they show (`fill.FILLS`). `landmarks` (P, 2) are x, y in
+    pixels, 5 or iBUG 49/51/66/68 points; without them parts are where alignment puts them. `donor` is another
+    face, uint8 RGB of any size; `aus` the targets of `au_targeted` (all by default); `saliency` a map (h, w);
+    `objects` come from `objects.load_objects`. Severity 0 and kind "none" hide nothing.
+
+    The mask depends on spec, sample id, grid and landmarks (and `aus`, `saliency`, `objects` where used), not
+    on the pixels. Raises `UserError` for an unknown kind or fill, a severity outside 0-1, a picture that is
+    not uint8 RGB, and a kind whose material is missing.
     """
     check_spec(spec)
-    height, width = image.shape[:2]
-    cell_mask = KINDS[spec.kind]
-    if cell_mask is None or spec.severity == 0:
-        return image.copy(), np.ones((height, width), bool)
-    visible = cells_to_pixels(cell_mask(stream(spec, sample_id), spec.severity, grid), height, width)
-    return fill_hidden(image, visible, fill, spec, sample_id, donor), visible
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UserError(f"a face must be uint8 RGB (H, W, 3), not {image.dtype} {image.shape}")
+    kind = KINDS[spec.kind]
+    if spec.severity > 0 and kind.cells:
+        scene = Scene(image, grid, landmarks=landmarks, aus=aus, saliency=saliency)
+        visible = cells_to_pixels(kind.cells(stream(spec, sample_id), spec.severity, scene), *image.shape[:2])
+        return fill_hidden(image, visible, fill, spec, sample_id, donor), visible
+    if spec.severity > 0 and kind.draw:
+        scene = Scene(image, grid, pool_of(spec.seed), landmarks, donor, objects=objects)
+        return paint(scene, kind.draw(stream(spec, sample_id), scene), spec.severity)
+    return image.copy(), np.ones(image.shape[:2], bool)
 
 
 def check_spec(spec: OcclusionSpec) -> None:
@@ -59,5 +65,16 @@ def check_spec(spec: OcclusionSpec) -> None:
         )
     if not 0 <= spec.severity <= 1:
         raise UserError(
-            f"occlusion severity {spec.severity} of '{spec.kind}' is outside 0-1 (share of the crop to hide)"
+            f"occlusion severity {spec.severity} of '{spec.kind}' is outside 0-1 (share of the crop)"
         )
+
+
+def donor_of(spec: OcclusionSpec, sample_id: int, subject: int, subjects: np.ndarray) -> int:
+    """The index of the face that a `donor` fill or `other_face` shows: keyed, of another subject if any is.
+
+    `subjects` (M,) are the subjects of the faces to choose from; severity plays no part, so masks of one face
+    show the same donor at every severity.
+    """
+    others = np.flatnonzero(np.asarray(subjects) != subject)
+    choices = others if len(others) else np.arange(len(subjects))
+    return int(choices[keyed_generator("donor", spec.seed, sample_id, spec.kind).integers(len(choices))])

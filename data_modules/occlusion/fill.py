@@ -1,14 +1,17 @@
 """What shows where a grid kind hides a face: grey, the mean colour, noise, a heavy blur, or another face."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
 from data_modules.errors import UserError
-from data_modules.occlusion.spec import OcclusionSpec, stream
+from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, stream
 
 FILLS = ("grey", "mean", "noise", "blur", "donor")
 _GREY = 127
-_BLUR_CELLS = 6  # the blurred picture keeps about this many details per side
+_BLUR_DETAIL = 8  # the blurred picture keeps at most this many details per side
+_NOISE_MARGIN = 128  # a face's noise is cut out of one larger tile at a random place within this margin
 
 
 def fill_hidden(
@@ -38,22 +41,41 @@ def _filling(
         return np.full_like(image, _GREY)
     if fill == "mean":
         filling = np.empty_like(image)
-        filling[:] = np.round(cv2.mean(image)[:3]).astype(np.uint8)
+        filling[0] = [round(channel) for channel in cv2.mean(image)[:3]]
+        filling[1:] = filling[0]
         return filling
     if fill == "noise":
-        rng = stream(spec._replace(kind=f"{spec.kind}/noise"), sample_id)
-        return np.frombuffer(bytearray(rng.bytes(image.size)), np.uint8).reshape(image.shape)
+        top, left = stream(spec._replace(kind=f"{spec.kind}/noise"), sample_id).integers(0, _NOISE_MARGIN, 2)
+        return _noise_tile(height, width)[top : top + height, left : left + width].copy()
     if fill == "blur":
-        small = cv2.resize(image, (_BLUR_CELLS, _BLUR_CELLS), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+        return _blurred(image)
     if fill == "donor":
         if donor is None:
             raise UserError(
                 f"fill 'donor' of occlusion '{spec.kind}' needs a donor picture: give one or change the fill"
             )
-        return (
-            cv2.resize(donor, (width, height), interpolation=cv2.INTER_AREA)
-            if donor.shape != image.shape
-            else donor.copy()
-        )
-    raise UserError(f"unknown fill '{fill}'; choose one of {', '.join(FILLS)}")
+        return resized(donor, height, width)
+    raise UserError(f"unknown fill '{fill}': choose one of {', '.join(FILLS)}")
+
+
+@lru_cache(maxsize=4)
+def _noise_tile(height: int, width: int) -> np.ndarray:
+    """Uniform noise (height + margin, width + margin, 3) uint8, the same for every face of this size."""
+    shape = (height + _NOISE_MARGIN, width + _NOISE_MARGIN, 3)
+    return keyed_generator("noise", height, width).integers(0, 256, shape, np.uint8)
+
+
+def _blurred(image: np.ndarray) -> np.ndarray:
+    """Halve the picture until little detail is left, then enlarge it again: cheaper than a wide kernel."""
+    small = image
+    while min(small.shape[:2]) > _BLUR_DETAIL:
+        half = (max(1, small.shape[1] // 2), max(1, small.shape[0] // 2))
+        small = cv2.resize(small, half, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A new picture of this size."""
+    if image.shape[:2] == (height, width):
+        return image.copy()
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

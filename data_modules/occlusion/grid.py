@@ -81,4 +81,4 @@ def cells_to_pixels(cells: np.ndarray, height: int, width: int) -> np.ndarray:
     """Cell mask (g, g) bool -> pixel mask (height, width) bool; same polarity."""
     rows = np.diff(cell_bounds(height, cells.shape[0]))
     cols = np.diff(cell_bounds(width, cells.shape[1]))
-    return np.repeat(np.repeat(cells, rows, 0), cols, 1)
+    return np.repeat(np.repeat(cells, cols, 1), rows, 0)

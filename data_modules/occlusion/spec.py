@@ -6,6 +6,7 @@ transform draws all it needs first and then cuts at the severity, which makes ma
 """
 
 import hashlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ def training_seed(run_seed: int, epoch: int) -> int:
 
 
 def pool_of(seed: int) -> str:
-    """Which textures and shapes a spec's seed draws from: "train", "test" or "held-out"; they share nothing."""
+    """Whose textures and shapes a seed draws from: "train", "test" or "held-out"; they share nothing."""
     return {PROTOCOL_SEED: "test", HELD_OUT_SEED: "held-out"}.get(seed, "train")
 
 
@@ -56,11 +57,16 @@ def token_visibility(pixels: np.ndarray, grid: int, threshold: float = 0.5) -> n
     """
     height, width = pixels.shape
     rows, cols = cell_bounds(height, grid), cell_bounds(width, grid)
-    seen = np.add.reduceat(np.add.reduceat(pixels, rows[:-1], 0, np.int32), cols[:-1], 1)  # (g, g) visible pixels
+    seen = np.add.reduceat(
+        np.add.reduceat(pixels, rows[:-1], 0, np.int32), cols[:-1], 1
+    )  # (g, g) visible pixels
     area = np.diff(rows)[:, None] * np.diff(cols)[None]
     return (area - seen <= threshold * area).reshape(-1)
 
 
+@lru_cache(maxsize=64)
 def cell_bounds(length: int, grid: int) -> np.ndarray:
-    """Where the grid cuts a side of `length` pixels: (grid + 1,) pixel positions from 0 to `length`."""
-    return np.linspace(0, length, grid + 1).round().astype(int)
+    """Where the grid cuts a side of `length` pixels: (grid + 1,) pixels from 0 to `length`; read-only."""
+    bounds = np.linspace(0, length, grid + 1).round().astype(int)
+    bounds.flags.writeable = False
+    return bounds

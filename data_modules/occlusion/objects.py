@@ -1,0 +1,76 @@
+"""The user's own occluders: a folder of RGBA cut-outs, made ready to be scaled over a face."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_modules.errors import UserError
+
+_DIRECTIONS = 256
+_OPAQUE = 128
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One cut-out. `reach` is how far it extends from its middle in each direction, its mean being 1."""
+
+    colours: np.ndarray  # (h, w, 3) uint8 RGB; transparent pixels hold the nearest opaque colour
+    middle: tuple[float, float]  # x, y in pixels
+    radius: float  # pixels that count as 1
+    reach: np.ndarray  # (_DIRECTIONS,)
+
+    @classmethod
+    def of(cls, rgba: np.ndarray) -> "Cutout":
+        """(h, w, 4) uint8 RGBA -> Cutout; raises `UserError` when nothing in it is opaque."""
+        opaque = rgba[..., 3] >= _OPAQUE
+        if not opaque.any():
+            raise UserError("the cut-out is transparent everywhere: its alpha channel must mark the object")
+        rows, cols = np.nonzero(opaque)
+        middle = (float(cols.mean()), float(rows.mean()))
+        dx, dy = cols - middle[0], rows - middle[1]
+        reach = np.zeros(_DIRECTIONS)
+        np.maximum.at(reach, _direction(dx, dy), np.hypot(dx, dy) + 0.5)
+        known = np.flatnonzero(reach)
+        reach = np.interp(np.arange(_DIRECTIONS), known, reach[known], period=_DIRECTIONS)
+        return cls(_close_holes(rgba, opaque), middle, float(reach.mean()), reach / reach.mean())
+
+    def scale_to_reach(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """How far the object, of mean radius 1 around (0, 0), must be scaled to cover (x, y)."""
+        return np.hypot(x, y) / self.reach[_direction(x, y)]
+
+
+def load_objects(folder: Path | str) -> tuple[Cutout, ...]:
+    """All PNG and WebP cut-outs of a folder, in the order of their names.
+
+    Raises `UserError` for a missing or empty folder and for a picture without an alpha channel.
+    """
+    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".webp"))
+    if not paths:
+        raise UserError(
+            f"{folder} holds no PNG or WebP cut-outs: give a folder of pictures with transparency"
+        )
+    cutouts = []
+    for path in paths:
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
+            raise UserError(f"{path} is not an 8-bit picture with transparency: save it as RGBA")
+        cutouts.append(Cutout.of(cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)))
+    return tuple(cutouts)
+
+
+def _direction(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The direction of (x, y) as a whole number from 0 to _DIRECTIONS - 1."""
+    turns = np.arctan2(y, x) / (2 * np.pi) + 0.5
+    return (turns * _DIRECTIONS).astype(int) % _DIRECTIONS
+
+
+def _close_holes(rgba: np.ndarray, opaque: np.ndarray) -> np.ndarray:
+    """Give every transparent pixel the colour of the nearest opaque one -> (h, w, 3)."""
+    _, labels = cv2.distanceTransformWithLabels(
+        (~opaque).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colour_of = np.zeros((labels.max() + 1, 3), np.uint8)
+    colour_of[labels[opaque]] = rgba[opaque][:, :3]
+    return np.ascontiguousarray(colour_of[labels])
