@@ -15,7 +15,7 @@ from data_modules.batch import FaceBatch, collate
 from data_modules.errors import UserError
 from data_modules.facs import au_region
 from data_modules.folds import Split, split_rows
-from data_modules.occlusion.apply import check_spec, occlude
+from data_modules.occlusion.apply import KINDS, check_spec, occlude
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
 from data_modules.occlusion.spec import OcclusionSpec, token_visibility
 from data_modules.store import FaceStore
@@ -39,7 +39,7 @@ class FaceDataset(Dataset[FaceBatch]):
         clean, landmarks = self._picture(index)
         if self.augmentation is not None:
             clean, landmarks = self.augmentation(clean, landmarks, spec.seed, sample_id)
-        donor = self._donor(index) if self.fill == "donor" else None
+        donor = self._donor(index) if self.fill == "donor" or KINDS[spec.kind].needs == "donor" else None
         image, pixels = occlude(
             clean, spec, sample_id, grid=self.grid, landmarks=landmarks, fill=self.fill, donor=donor
         )
