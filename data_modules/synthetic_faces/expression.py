@@ -44,7 +44,8 @@ MORPHS: dict[int, list[tuple[str, float]]] = {
          ("expression/mouth-compression", 0.3)],
     24: [("unit/mouthRollUpper", 0.6), ("unit/mouthRollLower", 0.65), *_both("unit/mouthPress*", 0.45),
          ("mouth/mouth-upperlip-height-decr", 0.4), ("mouth/mouth-lowerlip-height-decr", 0.4)],
-    25: [("expression/mouth-parling", 0.9), *_both("unit/mouthLowerDown*", 0.5)],
+    25: [("expression/mouth-parling", 1.2), *_both("unit/mouthLowerDown*", 0.8),
+         *_both("unit/mouthUpperUp*", 0.2)],
     26: [("unit/jawOpen", 0.42)],
     27: [("unit/jawOpen", 1.0)],
     43: [*_both("unit/eyeBlink*", 1.0)],
@@ -61,7 +62,7 @@ CORRECTIVES: list[tuple[int, int, list[tuple[str, float]]]] = [
 _SEAM_Y = 6.608  # canonical height of the line between the lips
 _MOUTH_HALF_WIDTH = 0.25
 _PAIR_X = np.linspace(-0.21, 0.21, 15)  # where the lip gap is measured
-_FULL_GAP = 0.22  # lip gap at AU25 intensity 5; a unit is the distance between the eyes / 0.62
+_FULL_GAP = 0.20  # lip gap at AU25 intensity 5; a unit is the distance between the eyes / 0.62
 _LEAST_GAP = 0.035  # parted lips show at least this gap
 
 
@@ -148,13 +149,18 @@ def pose_expression(neutral: np.ndarray, strength: np.ndarray, lips_part: bool) 
     if not lips_part:
         points[basis.mouth] -= basis.follow @ (gap * [0.6, 1.0, 0.8])
         return points, 0.0
-    middle = slice(len(_PAIR_X) // 2 - 3, len(_PAIR_X) // 2 + 4)
-    opening = float(gap[middle, 1].mean())
+    opening = _opening(gap)
     if opening < _LEAST_GAP:
-        bow = np.clip(1 - (_PAIR_X / 0.19) ** 2, 0, 1)[:, None] * [0, _LEAST_GAP * 1.4 - opening, 0]
+        bow = np.clip(1.2 - (_PAIR_X / 0.19) ** 2, 0, 1)[:, None] * [0, _LEAST_GAP - opening, 0]
         points[basis.mouth] += (basis.follow @ bow).astype(np.float32)
-        opening = _LEAST_GAP * 1.2
+        opening = _LEAST_GAP
     return points, float(np.clip(1 + 4 * (opening - _LEAST_GAP) / (_FULL_GAP - _LEAST_GAP), 1, 5))
+
+
+def _opening(gap: np.ndarray) -> float:
+    """Mean height of the lip gap (K, 3) over the middle half of the mouth."""
+    middle = len(_PAIR_X) // 2
+    return float(gap[middle - 3 : middle + 4, 1].mean())
 
 
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:

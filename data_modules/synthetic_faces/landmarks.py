@@ -23,14 +23,14 @@ _JAW = [
 _BROW = [(0.11, 7.43), (0.22, 7.46), (0.33, 7.48), (0.44, 7.46), (0.53, 7.41)]  # from the nose outwards
 _BRIDGE = [(0.0, 7.26), (0.0, 7.15), (0.0, 7.04), (0.0, 6.93)]
 _NOSTRILS = [(0.0, 6.835), (0.06, 6.845), (0.115, 6.865)]
-_EYE = [
-    (0.168, 7.255),
-    (0.245, 7.322),
-    (0.36, 7.328),
-    (0.437, 7.275),
-    (0.36, 7.238),
-    (0.25, 7.236),
-]  # inner corner first
+_EYE = [  # along the lid's margin, inner corner first
+    (0.203, 7.273),
+    (0.265, 7.32),
+    (0.375, 7.326),
+    (0.434, 7.289),
+    (0.375, 7.249),
+    (0.265, 7.247),
+]
 _OUTER_LIPS = [
     (0.0, 6.7),
     (0.07, 6.715),
@@ -43,6 +43,15 @@ _OUTER_LIPS = [
 
 LEFT_CORNER, RIGHT_CORNER, NOSE_TIP = 48, 54, 30  # "left" as the viewer sees it
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
+PARTS = {
+    "left_brow": slice(17, 22),
+    "right_brow": slice(22, 27),
+    "left_eye": LEFT_EYE,
+    "right_eye": RIGHT_EYE,
+    "nose": slice(27, 36),
+    "mouth": slice(48, 68),
+    "face": slice(0, 68),
+}
 
 
 def _mirror(point: tuple[float, float]) -> tuple[float, float]:
@@ -83,7 +92,7 @@ def _nearest_in_front(x: float, y: float, candidates: np.ndarray) -> int:
     """The vertex that the front view shows at a place: near it, and in front of others as near."""
     points = load_rig().vertices[candidates]
     distance = np.hypot(points[:, 0] - x, points[:, 1] - y)
-    near = distance < distance.min() + 0.012
+    near = distance < distance.min() + 0.006
     return int(candidates[near][points[near, 2].argmax()])
 
 

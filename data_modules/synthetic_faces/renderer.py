@@ -11,12 +11,12 @@ from data_modules.synthetic_faces import assets, hair, kernels, shading
 from data_modules.synthetic_faces.atlas import AXIS_Z, unroll
 from data_modules.synthetic_faces.expression import pose_expression
 from data_modules.synthetic_faces.identity import Identity
-from data_modules.synthetic_faces.landmarks import five_points, landmark_vertices
+from data_modules.synthetic_faces.landmarks import PARTS, five_points, landmark_vertices
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
 from data_modules.synthetic_faces.scene import Light, Scene, head_rotation, paint_background
 from data_modules.synthetic_faces.wrinkles import expression_relief
 
-RENDERER_VERSION = 2  # raise it whenever the same seed would give another picture
+RENDERER_VERSION = 3  # raise it whenever the same seed would give another picture
 SMALLEST, LARGEST = 32, 1024  # pixels of a side
 _SUPERSAMPLING = 2
 _CAMERA_DISTANCE = 12.0  # decimetres from the eyes
@@ -36,6 +36,7 @@ class Frame:
     intensity: np.ndarray  # (A,) float32, 0-5, in the order of RENDERED_AUS
     landmarks: np.ndarray  # (68, 2) float32, pixels of the crop
     box: np.ndarray  # (4,) float32: x0, y0, x1, y1 around the landmarks
+    parts: dict[str, np.ndarray]  # the same for parts of the face; left is the viewer's left
     pose: np.ndarray  # (3,) float32: yaw, pitch, roll in radians
     depth: np.ndarray  # (S, S) float32, decimetres from the camera; inf where there is no person
     segmentation: np.ndarray  # (S, S) uint8, labels of `shading`
@@ -145,13 +146,19 @@ def render_frame(identity: Identity, strength: np.ndarray, lips_part: bool, scen
         image=_expose(colour, labels, scene, size),
         intensity=intensity.astype(np.float32),
         landmarks=landmarks,
-        box=np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32),
+        box=_bounds(landmarks),
+        parts={name: _bounds(landmarks[rows]) for name, rows in PARTS.items()},
         pose=np.array([scene.yaw, scene.pitch, scene.roll], np.float32),
         depth=np.where(depth < kernels.FAR, depth, np.inf)[::_SUPERSAMPLING, ::_SUPERSAMPLING].astype(
             np.float32
         ),
         segmentation=labels[::_SUPERSAMPLING, ::_SUPERSAMPLING].copy(),
     )
+
+
+def _bounds(points: np.ndarray) -> np.ndarray:
+    """x0, y0, x1, y1 around points (n, 2)."""
+    return np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
 
 
 def _turn_head(model: _Model, surface: np.ndarray, rotation: np.ndarray) -> np.ndarray:

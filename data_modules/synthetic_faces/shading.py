@@ -278,7 +278,7 @@ def _mouth_or_lash(traits, at, nx, ny, nz, material):
     depth = _smoothstep(0.92, 1.4, _mix(traits, at, CANONICAL_Z))
     if material == 3:
         gap = 0.75 if abs(math.sin(_mix(traits, at, CANONICAL_X) * 38.0)) < 0.12 else 1.0
-        return MOUTH, 0.58 * gap, 0.54 * gap, 0.45 * gap, 0.3, _SOFT, 0.3 + 0.6 * depth, nx, ny, nz
+        return MOUTH, 0.64 * gap, 0.59 * gap, 0.48 * gap, 0.3, _SOFT, 0.3 + 0.6 * depth, nx, ny, nz
     if material == 4:
         return MOUTH, 0.42, 0.14, 0.14, 0.25, _SOFT, 0.2 + 0.55 * depth, nx, ny, nz
     return MOUTH, 0.11, 0.025, 0.025, 0.0, _SOFT, 0.25, nx, ny, nz

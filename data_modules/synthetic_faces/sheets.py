@@ -100,7 +100,8 @@ def _write(path: Path, tiles: list[np.ndarray], columns: int) -> Path:
     suffix = path.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"a preview is a .png or .jpg file, not {path.name!r}")
-    data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    quality = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
+    data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), quality)[1]
     aside = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,128 @@
+"""The synthetic data set as a store: resumable, the same from any number of workers, clear errors."""
+
+import errno
+
+import cv2
+import numpy as np
+import pytest
+from datasets import load_from_disk
+
+from data_modules import synthetic
+from data_modules.errors import UserError
+from data_modules.facs import SYNTHETIC_AUS
+from data_modules.store import StoreWriter
+from data_modules.synthetic import prepare_synthetic
+from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD
+from data_modules.synthetic_faces.sheets import preview_sheet
+
+
+def small(out, **changes):
+    options = {"identities": 2, "frames": 3, "size": 48, "seed": 5, "workers": 1, "progress": False} | changes
+    return prepare_synthetic(out, **options)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return small(tmp_path_factory.mktemp("synthetic") / "store")
+
+
+def test_store_holds_what_the_renderer_knows(store):
+    assert len(store) == 6 and store.info.dataset == "synthetic" and store.info.aus == SYNTHETIC_AUS
+    assert store.info.encoding == "jpeg95" and store.info.size == 48
+    labels, intensity = store.column("labels"), store.column("intensity")
+    assert labels.shape == intensity.shape == (6, len(SYNTHETIC_AUS))
+    np.testing.assert_array_equal(labels, intensity >= PRESENCE_THRESHOLD)
+    assert set(store.table["subject"]) == {"S00000", "S00001"} and store.table["frame"][:3] == [0, 1, 2]
+    assert len(set(store.column("sample_id"))) == 6
+    for row in range(6):
+        assert store.image(row).shape == (48, 48, 3)
+        assert store.landmarks(row).shape == (68, 2)
+    assert len(load_from_disk(str(store.path))) == 6
+
+
+def test_workers_and_ranges_do_not_change_faces(store, tmp_path):
+    other = small(tmp_path / "one", identities=1, first_identity=1, workers=2)
+    for row in range(3):
+        np.testing.assert_array_equal(other.image(row), store.image(row + 3))
+        assert other.column("sample_id")[row] == store.column("sample_id")[row + 3]
+
+
+def test_two_processes_write_the_same_bytes(store, tmp_path):
+    parallel = small(tmp_path / "parallel", workers=2)
+    assert parallel.table["image"] == store.table["image"]
+
+
+def test_an_interrupted_run_goes_on(store, tmp_path, monkeypatch):
+    written = []
+    real = StoreWriter.write_part
+
+    def stop_after_first(self, sequence, rows, counts=None):
+        if written:
+            raise KeyboardInterrupt
+        written.append(sequence)
+        real(self, sequence, rows, counts)
+
+    monkeypatch.setattr(StoreWriter, "write_part", stop_after_first)
+    with pytest.raises(KeyboardInterrupt):
+        small(tmp_path / "store")
+    monkeypatch.setattr(StoreWriter, "write_part", real)
+    drawn = []
+    real_draw = synthetic.draw_identity
+    monkeypatch.setattr(synthetic, "draw_identity", lambda seed, n: drawn.append(n) or real_draw(seed, n))
+    resumed = small(tmp_path / "store")
+    assert written == ["S00000"] and drawn == [1]
+    assert resumed.table["image"] == store.table["image"]
+    drawn.clear()
+    assert len(small(tmp_path / "store")) == 6 and not drawn  # finished: nothing to do
+
+
+def test_clips_are_sequences(tmp_path):
+    clips = small(tmp_path / "clips", identities=1, frames=8, clips=True)
+    assert set(clips.table["task"]) == {"clip"} and clips.table["frame"] == list(range(8))
+    steps = [np.abs(clips.image(k).astype(int) - clips.image(k + 1)).mean() for k in range(7)]
+    assert max(steps) < 12  # neighbours look alike
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 8}, "size must be a whole number from 32 to 1024"),
+        ({"size": 96.5}, "size must be"),
+        ({"identities": 0}, "identities must be"),
+        ({"frames": -1}, "frames must be"),
+        ({"seed": -1}, "seed must be"),
+        ({"seed": 2**40}, "seed must be"),
+        ({"first_identity": 99_999}, "at most 100000"),
+        ({"workers": 0}, "workers must be"),
+        ({"style_name": "happy"}, "unknown style 'happy'"),
+    ],
+)
+def test_wrong_values_are_one_line(tmp_path, changes, words):
+    with pytest.raises(UserError, match=words) as caught:
+        small(tmp_path / "store", **changes)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "store").write_text("x")
+    with pytest.raises(UserError, match="is a file"):
+        small(tmp_path / "store")
+
+
+def test_full_disk_is_one_line_and_leaves_no_store(tmp_path, monkeypatch):
+    def full(self, sequence, rows, counts=None):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(StoreWriter, "write_part", full)
+    with pytest.raises(UserError, match="No space left"):
+        small(tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_preview(tmp_path):
+    path = preview_sheet(tmp_path / "new" / "sheet.png", seed=2, size=40, columns=3, rows=2)
+    assert cv2.imread(str(path)).shape == (80, 120, 3)
+    with pytest.raises(UserError, match=r"\.png or \.jpg"):
+        preview_sheet(tmp_path / "sheet.tiff", size=40, columns=1, rows=1)
+    assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
