@@ -7,7 +7,7 @@ import numpy as np
 
 from data_modules.occlusion.paint import Drawing, Surface, nodes
 from data_modules.occlusion.scene import Scene
-from data_modules.occlusion.shapes import FAR, STEEP, pick_shape, placing, rounded
+from data_modules.occlusion.shapes import FAR, STEEP, bell, pick_shape, placing, rounded
 from data_modules.occlusion.textures import mean_colour, pick_tile
 
 _STEPS = 512  # of a profile across an object
@@ -35,8 +35,8 @@ def draw_hand(rng: np.random.Generator, scene: Scene) -> Drawing:
 
     def surface(level: float) -> Surface:
         below_tip = level - field  # 0 at the tips, in units of the face
-        joints = sum(np.exp(-(((below_tip - place) / 0.035) ** 2)) for place in (0.33, 0.62))
-        nail = np.exp(-(((below_tip - 0.13) / 0.07) ** 4)) * (base > 0.93)
+        joints = sum(bell((below_tip - place) / 0.035) for place in (0.33, 0.62))
+        nail = bell(((below_tip - 0.13) / 0.07) ** 2) * (base > 0.93)
         palm = np.clip((below_tip - 0.95) / 0.4, 0, 1)
         shade = base * (1 - palm) + (0.98 - 0.1 * across * across) * palm - 0.1 * joints * (1 - palm)
         shade = shade + 0.12 * nail
@@ -88,10 +88,10 @@ def draw_cup(rng: np.random.Generator, scene: Scene) -> Drawing:
     x = across / radius
     roundness = np.sqrt(np.maximum(1 - x * x, 0))
     field = along - curve * (roundness - 1) + 3 * STEEP * radius * np.maximum(np.abs(x) - 1, 0)
-    body = (0.55 + 0.5 * roundness + 0.25 * np.exp(-(((x + 0.45) / 0.13) ** 2))).astype(np.float32)
+    body = (0.55 + 0.5 * roundness + 0.25 * bell((x + 0.45) / 0.13)).astype(np.float32)
 
     def surface(level: float) -> Surface:
-        lip = np.exp(-(((level - field - 0.035) / 0.03) ** 2))  # the rim catches the light
+        lip = bell((level - field - 0.035) / 0.03)  # the rim catches the light
         return Surface(texture, place, body + 0.2 * lip.astype(np.float32), (30.0, 28.0, 26.0), 0.008, 0.4)
 
     place = placing(rng, 1.2, angle)
@@ -116,7 +116,7 @@ def draw_microphone(rng: np.random.Generator, scene: Scene) -> Drawing:
         x, y = across / (ball * level), below / (ball * level)
         sphere = 0.45 + 0.75 * np.sqrt(np.clip(1 - x * x - y * y, 0, 1)) - 0.15 * (x + y)
         ring = np.abs(head - level) < 0.09 * level
-        body = 0.22 + 0.35 * np.exp(-(((across / (grip * level) + 0.35) / 0.25) ** 2))
+        body = 0.22 + 0.35 * bell((across / (grip * level) + 0.35) / 0.25)
         shade = np.where(head <= level, sphere, np.where(ring, 0.9, body))
         return Surface(texture, place, shade.astype(np.float32), (12.0, 12.0, 14.0), 0.006, 0.5)
 

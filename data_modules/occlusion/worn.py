@@ -4,7 +4,7 @@ import numpy as np
 
 from data_modules.occlusion.paint import Drawing, Surface, nodes
 from data_modules.occlusion.scene import Scene
-from data_modules.occlusion.shapes import FAR, STEEP, pick_shape, placing, rounded, stripe_noise
+from data_modules.occlusion.shapes import FAR, STEEP, bell, pick_shape, placing, rounded, stripe_noise
 from data_modules.occlusion.textures import mean_colour, pick_tile
 
 
@@ -30,7 +30,7 @@ def draw_sunglasses(rng: np.random.Generator, scene: Scene) -> Drawing:
     bridge = np.abs(v - (left[1] + right[1]) / 2 + 0.08) / 0.06
     field = np.minimum(field, np.where(between, bridge, FAR))
     gradient = 1.25 - 0.7 * np.clip((v + 0.5) / 1.0, 0, 1)
-    glare = np.exp(-(((u * 0.8 + v - 0.15) / 0.09) ** 2)) + np.exp(-(((u * 0.8 + v + 0.55) / 0.07) ** 2))
+    glare = bell((u * 0.8 + v - 0.15) / 0.09) + bell((u * 0.8 + v + 0.55) / 0.07)
     shade = (gradient + 4 * reflection * glare).astype(np.float32)
     surface = Surface(texture, placing(rng, 0.3), shade, mean_colour(texture, 0.45), frame, 1.0, shadow=0.4)
     return Drawing(field, 2.0, lambda level: surface)
@@ -50,7 +50,7 @@ def draw_mask(rng: np.random.Generator, scene: Scene) -> Drawing:
     width = half_width * (1 - 0.22 * np.clip(v - 0.6, 0, 1.2))
     x = u / width
     outside = np.maximum(np.maximum(half_width * (np.abs(x) - 1), v - chin + jaw * x * x), 0)
-    top_edge = chin - v + arch * x * x - bump * np.exp(-((u / 0.25) ** 2))  # its height over the chin
+    top_edge = chin - v + arch * x * x - bump * bell(u / 0.25)  # its height over the chin
     field = top_edge + STEEP * outside
     beyond = np.abs(u) - half_width
     head = scene.chart.on_head(*nodes(scene)) & (beyond > -0.1)
@@ -61,7 +61,7 @@ def draw_mask(rng: np.random.Generator, scene: Scene) -> Drawing:
     if pleated:
         folds = 0.14 * np.maximum(np.sin((v - arch * x * x) * np.pi * pleats), -0.3)
     else:
-        folds = -0.3 * np.exp(-((u / 0.035) ** 2)) + 0.1 * np.exp(-(((u + 0.1) / 0.08) ** 2))
+        folds = -0.3 * bell(u / 0.035) + 0.1 * bell((u + 0.1) / 0.08)
     shade = (volume + folds).astype(np.float32)
     surface = Surface(texture, placing(rng, 1.0), shade, mean_colour(texture, 0.8), 0.012, 0.7, shadow=0.45)
     return Drawing(field, chin - 0.15, lambda level: surface)
@@ -79,9 +79,9 @@ def draw_hair(rng: np.random.Generator, scene: Scene) -> Drawing:
     across = u + slant * fall + bend * fall * fall * 0.25 + wave * np.sin(fall * 3)
     place = np.clip((across + 3) / 6, 0, 1 - 1e-9)
     lock, strand = coarse[(place * len(coarse)).astype(int)], fine[(place * len(fine)).astype(int)]
-    reach = 0.75 * lock + 0.12 * strand + 1.1 * np.exp(-(((across - side) / 0.9) ** 2))
+    reach = 0.75 * lock + 0.12 * strand + 1.1 * bell((across - side) / 0.9)
     field = fall - reach
-    shine = 0.25 * np.exp(-(((fall - 0.9 - 0.2 * lock) / 0.25) ** 2))
+    shine = 0.25 * bell((fall - 0.9 - 0.2 * lock) / 0.25)
     shade = (0.85 + 0.3 * strand + 0.18 * lock + shine).astype(np.float32)
     surface = Surface(texture, placing(rng, 1.0), shade, (10.0, 8.0, 6.0), 0.01, 0.3, 0.005, 0.4, 0.02)
     return Drawing(field, 1.6, lambda level: surface)

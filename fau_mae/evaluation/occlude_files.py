@@ -51,8 +51,8 @@ def occlude_files(
 
     Pictures are taken as aligned face crops. A face's masks depend on its path below `source`, so the same
     folder gives the same masks everywhere; `hidden` in the manifest is the exact hidden share. Donors, where
-    needed, are other pictures of the folder. Returns the number of pictures written. Raises `UserError` for an
-    unknown kind, a severity outside 0-1, no readable picture, or an `out` that is not empty.
+    needed, are other pictures of the folder. Returns the number of pictures written. Raises `UserError` for
+    an unknown kind, a severity outside 0-1, no readable picture, or an `out` that is not empty.
     """
     for kind in kinds:
         for severity in severities:
