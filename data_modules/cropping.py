@@ -62,11 +62,11 @@ class Tally:
     """What became of the frames of one sequence: how many of each kind, and which were left out, and why."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    skipped: list[tuple[int, str]] = field(default_factory=list)
+    skipped: list[tuple[str, int, str]] = field(default_factory=list)  # source, frame, reason
 
-    def skip(self, frame: int, reason: str) -> None:
+    def skip(self, source: str, frame: int, reason: str) -> None:
         self.counts[reason] += 1
-        self.skipped.append((frame, reason))
+        self.skipped.append((source, frame, reason))
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> I
         detected = iter(_detector().detect(unseen))
         for frame in chunk:
             if frame.image is None:
-                tally.skip(frame.frame, frame.missing)
+                tally.skip(frame.source, frame.frame, frame.missing)
                 continue
             if frame.landmarks is not None:
                 face: Face | None = face_from_landmarks(frame.landmarks)
@@ -182,7 +182,7 @@ def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> I
                 tally.counts["several faces"] += len(faces) > 1
                 face = choose_face(faces, last)
             if face is None:
-                tally.skip(frame.frame, "no face found")
+                tally.skip(frame.source, frame.frame, "no face found")
                 continue
             last = face
             yield _row(frame, face, info)

@@ -122,13 +122,14 @@ def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
     source_hash = file_hash(job.video) if exists else ""
     pictures = read_video(job.video) if exists else iter(())
     left_out = bad & set(intensity) if job.drop_bad_frames else set()
+    source = job.video.relative_to(job.root).as_posix()
     for frame in sorted(left_out):
-        tally.skip(frame, "bad frame of the published list")
+        tally.skip(source, frame, "bad frame of the published list")
 
     number = 0
     for number, image in enumerate(pictures, 1):
         if number not in intensity:
-            tally.skip(number, "no label")
+            tally.skip(source, number, "no label")
         elif number not in left_out:
             yield _labelled(job, number, image, intensity[number], source_hash)
     for frame in sorted(f for f in intensity if f > number and f not in left_out):

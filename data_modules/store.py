@@ -121,12 +121,12 @@ class StoreWriter:
         sequence: str,
         rows: Iterable[dict[str, Any]],
         counts: dict[str, int] | None = None,
-        skipped: list[tuple[int, str]] | None = None,
+        skipped: list[tuple[str, int, str]] | None = None,
     ) -> None:
         """Write the rows of one sequence (a subject's task, an identity), all or nothing.
 
         `rows` may be a generator: few rows are in memory at a time. `counts` (what, how many) and `skipped`
-        (frame, why) are read when the rows are exhausted, so a generator may fill them as it goes.
+        (source, frame, why) are read when the rows are exhausted, so a generator may fill them as it goes.
         """
         path = self.part_path(sequence)
         aside = path.with_suffix(f".{os.getpid()}.tmp")
@@ -145,10 +145,10 @@ class StoreWriter:
         merged.mkdir()
         counts: dict[str, int] = {"rows": 0}
         shards = _ShardWriter(merged)
-        skipped: list[tuple[str, int, str]] = []
+        skipped: list[tuple[str, str, int, str]] = []
         for path in sorted((self.work / "parts").glob("*.arrow")):
             note = json.loads(path.with_suffix(".json").read_text())
-            skipped += [(note["sequence"], frame, why) for frame, why in note["skipped"]]
+            skipped += [(note["sequence"], *entry) for entry in note["skipped"]]
             for key, number in note["counts"].items():
                 counts[key] = counts.get(key, 0) + number
             for batch in _batches(path):
@@ -177,10 +177,10 @@ def _batches(part: Path) -> Iterator[pa.RecordBatch]:
         yield from stream
 
 
-def _write_skipped(path: Path, skipped: list[tuple[str, int, str]]) -> None:
+def _write_skipped(path: Path, skipped: list[tuple[str, str, int, str]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["sequence", "frame", "reason"])
+        writer.writerow(["sequence", "source", "frame", "reason"])
         writer.writerows(skipped)
 
 
@@ -262,7 +262,8 @@ class FaceStore:
         if name not in self._columns:
             values = self.table.data.column(name).combine_chunks()
             if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-                self._columns[name] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(self), -1)
+                flat = values.flatten().to_numpy(zero_copy_only=False)
+                self._columns[name] = flat.reshape(len(self), len(flat) // len(self))
             else:
                 self._columns[name] = values.to_numpy(zero_copy_only=False)
         return self._columns[name]

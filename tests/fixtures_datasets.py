@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
-from data_modules.facs import DISFA_ALL_AUS
+from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS
 
 WIDTH, HEIGHT = 320, 240
 _FIELDS, _FIELD = 13, 20  # a number below 8192
@@ -95,4 +95,50 @@ def write_disfa(
             path = root / f"Videos_{side}Camera" / f"{side}Video{subject}_comp.avi"
             path.parent.mkdir(exist_ok=True)
             write_video(path, (numbered_frame(n, n not in faceless) for n in range(1, frames + 1)))
+    return root
+
+
+_BP4D_COLUMNS = (*BP4D_AUS[:3], 5, *BP4D_AUS[3:])  # a column more than is read
+PADDINGS = (1, 3, 4, 5)
+
+
+def bp4d_codes(subject: str, task: str, frames: int) -> np.ndarray:
+    """The codes of each frame (frames, 12), 0, 1 or 9, as `write_bp4d` wrote them."""
+    rng = np.random.default_rng([ord(subject[0]), int(subject[1:]), int(task[1:])])
+    return rng.choice([0, 1, 9], (frames, len(BP4D_AUS)), p=[0.6, 0.35, 0.05])
+
+
+def write_bp4d_labels(root: Path, subject: str, task: str, frames: int, release: str = "original") -> Path:
+    """One label file of either release. FERA 2015: a column per number up to 27, then the occlusion flag."""
+    codes = bp4d_codes(subject, task, frames)
+    if release == "original":
+        path = root / "AUCoding" / "AU_OCC" / f"{subject}_{task}.csv"
+        places, names = _BP4D_COLUMNS, ["0", *map(str, _BP4D_COLUMNS)]
+    else:
+        path = root / "BP4D-AUCoding" / "AUCoding" / f"{subject}_{task}.csv"
+        places, names = tuple(range(1, 28)), None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(names)] if names else []
+    for frame in range(1, frames + 1):
+        values = {au: int(codes[frame - 1, column]) for column, au in enumerate(BP4D_AUS)}
+        cells = [str(values.get(au, 9)) for au in places]
+        lines.append(",".join([str(frame), *cells, *(["0"] if release == "fera2015" else [])]))
+    path.write_text("\r\n".join(lines) + "\r\n", newline="")
+    return path
+
+
+def write_bp4d(
+    root: Path,
+    sequences: Iterable[tuple[str, str]] = (("F001", "T1"), ("F003", "T2"), ("M003", "T1"), ("M004", "T8")),
+    frames: int = 3,
+    release: str = "original",
+) -> Path:
+    """BP4D's layout: one folder of JPEGs per task, each with another zero padding, and one label file."""
+    for place, (subject, task) in enumerate(sequences):
+        write_bp4d_labels(root, subject, task, frames, release)
+        folder = root / "Sequences(2D+3D)" / subject / task
+        folder.mkdir(parents=True)
+        for number in range(1, frames + 1):
+            path = folder / f"{number:0{PADDINGS[place % len(PADDINGS)]}d}.jpg"
+            cv2.imwrite(str(path), cv2.cvtColor(numbered_frame(number), cv2.COLOR_RGB2BGR))
     return root
