@@ -94,7 +94,7 @@ def _exposure(image: np.ndarray) -> float:
     return float(np.clip((0.3 * red + 0.6 * green + 0.1 * blue) / 120, 0.55, 1.15))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _composite(picture, visible, field, texture, placing, shade, exposure, rim_colour, lengths):
     """Paint the object, which is where `field` <= 0, over `picture` and clear `visible` beneath it.
 
@@ -154,7 +154,7 @@ def _composite(picture, visible, field, texture, placing, shade, exposure, rim_c
                 picture[y, x, k] = np.uint8(picture[y, x, k] * (1 - cover) + max(colour, 0.0) * cover + 0.5)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _shadow(field, node_x, node_y, reach, per_x, per_y):
     """How much of the object's soft shadow falls on a point, 0-1: the object seen from where the light is."""
     count = field.shape[0]
