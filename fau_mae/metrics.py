@@ -72,6 +72,15 @@ def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = C
     return _per_au(lambda p, present: _calibration_error(p, present, bins), probabilities, labels)
 
 
+def reliability_bins(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> Floats:
+    """Sums behind a reliability diagram over all AUs, (bins, 3): labels, probabilities, positives per bin."""
+    labels = np.asarray(labels)
+    p = np.asarray(probabilities, np.float64)[labels >= 0]
+    index = np.minimum((p * bins).astype(np.int64), bins - 1)
+    weights = (np.ones_like(p), p, labels[labels >= 0])
+    return np.stack([np.bincount(index, weight, bins) for weight in weights], axis=1)
+
+
 def au_scores(probabilities: ArrayLike, labels: ArrayLike, thresholds: ArrayLike = 0.5) -> dict[str, Floats]:
     """Every metric of the results table, per AU.
 
@@ -208,9 +217,8 @@ def _average_precision(p: Floats, present: NDArray) -> float:
 def _calibration_error(p: Floats, present: NDArray, bins: int) -> float:
     if not p.size:
         return np.nan
-    index = np.minimum((p * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(index, p, bins) - np.bincount(index, present, bins)
-    return float(np.abs(gap).sum() / p.size)
+    _, probable, positive = reliability_bins(p, present, bins).T
+    return float(np.abs(probable - positive).sum() / p.size)
 
 
 def _best_threshold(p: Floats, present: NDArray) -> float:

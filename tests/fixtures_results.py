@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from data_modules.facs import DISFA_AUS, au_name, au_region
+from data_modules.facs import DISFA_AUS, au_name
+from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.scoring import score_predictions
 
 AUS = tuple(au_name(number) for number in DISFA_AUS)
@@ -24,12 +25,22 @@ KINDS = ("patches", "block")
 
 
 def write_split(
-    folder: Path, rng: np.random.Generator, subjects: int, frames: int, severities=SEVERITIES, kinds=KINDS
+    folder: Path,
+    rng: np.random.Generator,
+    subjects: int,
+    frames: int,
+    severities=SEVERITIES,
+    kinds=KINDS,
+    fold=1,
 ) -> None:
     """Labels and a file per method, kind and severity; some labels are unknown, some faces repeated."""
+    said, rng = (
+        rng,
+        np.random.default_rng([fold, len(folder.name)]),
+    )  # faces: the same for every seed of a fold
     n = subjects * frames
     sample_id = rng.permutation(10 * n)[:n].astype(np.int64)
-    subject = np.repeat([f"S{i:03d}" for i in range(subjects)], frames)
+    subject = np.repeat([f"F{fold}S{i:03d}" for i in range(subjects)], frames)
     trait = np.repeat(rng.normal(0, 0.5, (subjects, len(AUS))), frames, 0)
     labels = (rng.normal(0, 1, (n, len(AUS))) + trait > np.linspace(0.2, 1.3, len(AUS))).astype(np.int8)
     known = np.where(rng.random(labels.shape) < 0.02, -1, labels).astype(np.int8)
@@ -42,7 +53,7 @@ def write_split(
         for kind, severity in [("none", 0.0), *((k, s) for k in kinds for s in severities)]:
             harm = weakness * severity * (1.15 if kind == "block" else 1.0)
             signal = 3.4 * (1 - min(harm * 1.05, 0.98))
-            noise = 0.7 * face_noise + 0.7 * rng.normal(0, 1, labels.shape)
+            noise = 0.7 * face_noise + 0.7 * said.normal(0, 1, labels.shape)
             logits = signal * (labels - 0.5) + 1.1 * noise - 0.8
             table = pd.concat(
                 [
@@ -54,6 +65,12 @@ def write_split(
             path = folder / f"{method}-{mask_source}" / f"{kind}-{severity:.2f}.parquet"
             path.parent.mkdir(exist_ok=True)
             table.iloc[repeated].to_parquet(path)
+    for kind, severity in [("none", 0.0), *((k, s) for k in kinds for s in severities)]:
+        visible = rng.random((n, 64)) >= severity
+        shares = pd.DataFrame(region_hidden_share(visible, DISFA_AUS), columns=AUS)
+        path = folder / "regions" / f"{kind}-{severity:.2f}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pd.concat([ids[["sample_id"]], shares], axis=1).to_parquet(path)
 
 
 def write_run(folder: Path, rng: np.random.Generator, subjects: int = 8, frames: int = 25, **grid) -> Path:
@@ -92,7 +109,9 @@ def write_stage(folder: Path, rng: np.random.Generator, curves: dict, learning_r
     (folder / "cost.json").write_text(json.dumps(cost))
 
 
-def write_examples(folder: Path, rng: np.random.Generator, severities=SEVERITIES, kinds=KINDS) -> None:
+def write_examples(
+    folder: Path, rng: np.random.Generator, severities=SEVERITIES, kinds=KINDS, fold=1
+) -> None:
     """`examples.parquet`: drawn stand-ins for faces, occluded, with what each method says."""
     rows = []
     for sample_id in (11, 12):
@@ -141,25 +160,13 @@ def _face(sample_id: int, cells: np.ndarray | None, severity: float, size: int =
     return buffer.getvalue()
 
 
-def hidden_regions(cells: np.ndarray, grid: int = 8) -> dict[str, float]:
-    """Hidden share of each AU's region when these cells of a grid x grid picture are hidden."""
-    visible = np.ones(grid * grid, bool)
-    visible[cells] = False
-    shares = {}
-    for number in DISFA_AUS:
-        x0, y0, x1, y1 = (round(v * grid) for v in au_region(number))
-        shares[au_name(number)] = float(1 - visible.reshape(grid, grid)[y0:y1, x0:x1].mean())
-    return shares
-
-
 def write_experiment(folder: Path, folds=(1,), seeds=(0,), **size) -> Path:
     """`folder/fold<k>-seed<s>/...` and `folder/results.parquet`, as `fau-mae run` leaves them."""
     tables = []
     for fold in folds:
         for seed in seeds:
-            # The subjects and faces of a fold are the same for every seed; what the models say is not.
             rng = np.random.default_rng([fold, seed])
-            run = write_run(folder / f"fold{fold}-seed{seed}", rng, **size)
+            run = write_run(folder / f"fold{fold}-seed{seed}", rng, fold=fold, **size)
             tables.append(
                 score_predictions(
                     run,

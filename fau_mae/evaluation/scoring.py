@@ -31,7 +31,7 @@ METHOD_ORDER = ("clean", "reconstruct", "augmented", "dropped", "student", "spec
 MASK_ORDER = ("none", "oracle", "blind")
 KIND_ORDER = (CLEAN_KIND, "patches", "block", "upper", "lower", "left", "right", "eyes", "mouth")
 
-_AU_COLUMN = re.compile(r"AU\d+")
+AU_COLUMN = re.compile(r"AU\d+")
 
 
 class Cell(NamedTuple):
@@ -91,7 +91,7 @@ def read_predictions(path: Path, labels: pd.DataFrame) -> Predictions:
         UserError: a face without labels, an AU column that is missing, or a value outside [0, 1].
     """
     frame = pd.read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
-    aus = tuple(column for column in labels.columns if _AU_COLUMN.fullmatch(column))
+    aus = tuple(column for column in labels.columns if AU_COLUMN.fullmatch(column))
     if missing := [au for au in aus if au not in frame.columns]:
         raise UserError(f"{path} lacks the columns {', '.join(missing)} that labels.parquet has")
     if not frame.index.isin(labels.index).all():
@@ -219,6 +219,8 @@ def with_shared_clean(results: pd.DataFrame) -> pd.DataFrame:
     kinds = [kind for kind in results["kind"].unique() if kind != CLEAN_KIND]
     clean = results[results["kind"] == CLEAN_KIND]
     occluded = results[results["kind"] != CLEAN_KIND]
+    if not kinds:
+        return clean
     return pd.concat([*(clean.assign(kind=kind) for kind in kinds), occluded], ignore_index=True)
 
 

@@ -40,7 +40,7 @@ function swatch(style) {
 }
 
 // Round values that enclose [low, high].
-function niceTicks(low, high, count = 5) {
+function niceTicks(low, high, count = 7) {
   const raw = (high - low || 1) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].find((m) => m * power >= raw) * power;

@@ -1,64 +1,14 @@
 "use strict";
-// The page: reads the data, keeps what the reader chose, draws every section again when that changes.
-
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const METRIC = {
-  f1: { name: "F1", low: 0, high: 1 },
-  auroc: { name: "AUROC", low: 0.5, high: 1 },
-  average_precision: { name: "Average precision", low: 0, high: 1 },
-  ece: { name: "Calibration error", low: 0, high: 0.5, lower: true },
-};
-const many = DATA.experiments.length > 1;
-const percent = (share) => `${Math.round(share * 100)} %`;
-
-const SERIES = DATA.experiments.flatMap((experiment, e) =>
-  experiment.methods.map((m) => ({ ...m, experiment, e, key: `${e}/${m.id}` })));
-const colourKeys = [...new Set(SERIES.map((s) => `${s.e}/${s.method}`))];
-for (const s of SERIES) {
-  const place = colourKeys.indexOf(`${s.e}/${s.method}`);
-  s.style = { color: `var(--c${place % 8})`, marker: place % MARKERS.length, dash: s.mask === "blind" ? "5 4" : undefined };
-  s.label = [s.method, s.mask === "none" ? "" : `(${s.mask} mask)`, many ? `· ${s.experiment.name}` : ""].filter(Boolean).join(" ");
-  s.table = new Map(s.experiment.scores.filter((r) => r.m === s.id).map((r) => [`${r.k}/${r.s}/${r.au}`, r]));
-}
-const KINDS = [...new Set(DATA.experiments.flatMap((e) => e.kinds))];
-const AU_NAMES = [...new Set(DATA.experiments.flatMap((e) => e.aus))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-const severitiesOf = (kind) => [...new Set(DATA.experiments.flatMap((e) => e.scores.filter((r) => r.k === kind).map((r) => r.s)))].sort((a, b) => a - b);
-const LADDER = new Map(KINDS.map((kind) => [kind, [0, ...severitiesOf(kind).filter((s) => s > 0)]]));
-
-const state = {
-  metric: "f1", off: new Set(), kindsOff: new Set(),
-  heat: { series: (SERIES.find((s) => s.method === "student") ?? SERIES[SERIES.length - 1]).key, minus: "" },
-  example: { e: "0", id: "", kind: KINDS[0], series: "" },
-  training: "", settings: { stage: "", text: "", differ: many },
-};
-const sorts = {};
-const sortOf = (name) => (sorts[name] ??= { column: null, down: false });
-const on = () => SERIES.filter((s) => !state.off.has(s.key));
-const kinds = () => KINDS.filter((k) => !state.kindsOff.has(k));
-const record = (s, kind, severity, au = "macro") => s.table.get(`${severity === 0 ? "none" : kind}/${severity}/${au}`);
-const value = (s, kind, severity, au, metric = state.metric) => record(s, kind, severity, au)?.[metric] ?? null;
-const mean = (values) => { const known = values.filter((v) => v !== null && v !== undefined); return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null; };
-const floorAt = (kind, severity) => mean(on().map((s) => record(s, kind, severity)?.floor_f1 ?? null));
-const seriesOptions = () => SERIES.map((s) => [s.key, s.label]);
-const bySeries = (key) => SERIES.find((s) => s.key === key);
-
-function toolbar() {
-  const press = (pressed, onclick, ...content) => el("button", { type: "button", "aria-pressed": String(pressed), onclick, class: "chip" }, ...content);
-  const toggle = (set, key) => () => { if (!set.delete(key)) set.add(key); draw(); };
-  const metrics = Object.entries(METRIC).map(([key, m]) => el("button", { type: "button", "data-metric": key, "aria-pressed": String(state.metric === key), onclick: () => { state.metric = key; draw(); } }, m.name));
-  const methods = SERIES.map((s) => press(!state.off.has(s.key), toggle(state.off, s.key), swatch(s.style), s.label));
-  const kindChips = KINDS.map((k) => press(!state.kindsOff.has(k), toggle(state.kindsOff, k), k));
-  const row = (label, ...items) => el("div", { class: "row" }, el("span", { class: "label" }, label), ...items);
-  return [row("Metric", ...metrics), row("Methods", ...methods), row("Occlusion", ...kindChips)];
-}
+// The sections: each returns its nodes for what the reader chose (state, in page.js), or null when it has no data.
 
 function headline() {
   const head = [{ text: "method" }, { text: "0 %", group: "clean", start: true, title: "nothing hidden" }];
-  const columns = [(s) => record(s, "none", 0)];
+  const cell = (s, kind, severity) => ({ ...record(s, kind, severity), bounds: bounds(s, kind, severity) });
+  const columns = [(s) => cell(s, "none", 0)];
   for (const kind of kinds()) {
     LADDER.get(kind).filter((s) => s > 0).forEach((severity, i) => {
       head.push({ text: percent(severity), group: kind, start: i === 0 });
-      columns.push((s) => record(s, kind, severity));
+      columns.push((s) => cell(s, kind, severity));
     });
     head.push({ text: "mean", group: kind, title: `mean over the severities of ${kind} above 0` });
     columns.push((s) => { const steps = LADDER.get(kind).filter((v) => v > 0).map((v) => record(s, kind, v)); return { [state.metric]: mean(steps.map((r) => r?.[state.metric])), floor_f1: mean(steps.map((r) => r?.floor_f1)) }; });
@@ -66,7 +16,7 @@ function headline() {
   const lower = METRIC[state.metric].lower;
   const best = columns.map((read) => { const all = on().map((s) => read(s)?.[state.metric]).filter((v) => v !== null && v !== undefined); return lower ? Math.min(...all) : Math.max(...all); });
   const rows = on().map((s) => [{ nodes: [swatch(s.style), ` ${s.label}`], value: s.label }, ...columns.map((read, i) => {
-    const r = read(s), v = r?.[state.metric] ?? null, interval = r?.ci?.[state.metric];
+    const r = read(s), v = r?.[state.metric] ?? null, interval = r?.bounds;
     const below = state.metric === "f1" && v !== null && v < r.floor_f1;
     return { nodes: [number(v), ...(interval ? [" ", el("small", {}, `±${number((interval[1] - interval[0]) / 2)}`)] : [])], value: v ?? -1, class: [v === best[i] && "best", below && "below"].filter(Boolean).join(" ") || undefined, title: interval ? `95 % interval ${number(interval[0])} to ${number(interval[1])}` : undefined };
   })]);
@@ -81,9 +31,11 @@ const hiddenAxis = (kind) => ({ label: "share of the face hidden", low: 0, ticks
 
 function curves() {
   const m = METRIC[state.metric];
+  const all = kinds().flatMap((kind) => LADDER.get(kind).flatMap((v) => [...on().flatMap((s) => [value(s, kind, v), ...(bounds(s, kind, v) ?? [])]), state.metric === "f1" ? floorAt(kind, v) : null])).filter((v) => v !== null);
+  const span = { low: Math.min(...all), high: Math.max(...all) };  // one scale for all kinds
   return [el("p", { class: "note" }, "Dashed: the mask is estimated (blind). Dotted: always positive. Bands: 95 % intervals over subjects."), el("div", { class: "charts" }, ...kinds().map((kind) => lineChart({
-    title: `${kind}: macro-${m.name}`, x: hiddenAxis(kind), y: { label: m.name },
-    series: on().map((s) => ({ label: s.label, style: s.style, points: LADDER.get(kind).map((v) => { const r = record(s, kind, v); return [v, r?.[state.metric] ?? null, ...(r?.ci?.[state.metric] ?? [])]; }) })),
+    title: `${kind}: macro-${m.name}`, x: hiddenAxis(kind), y: { label: m.name, ...span },
+    series: on().map((s) => ({ label: s.label, style: s.style, points: LADDER.get(kind).map((v) => { const r = record(s, kind, v); return [v, r?.[state.metric] ?? null, ...(bounds(s, kind, v) ?? [])]; }) })),
     floor: state.metric === "f1" ? LADDER.get(kind).map((v) => [v, floorAt(kind, v)]).filter((p) => p[1] !== null) : [],
   })))];
 }
@@ -202,25 +154,82 @@ function settings() {
   ];
 }
 
-const SECTIONS = [
-  ["headline", "Headline", headline], ["curves", "Against severity", curves], ["aus", "Per action unit", heatMap],
-  ["faces", "Example faces", examples], ["runs", "Folds and seeds", foldsAndSeeds], ["training", "Training", training],
-  ["cost", "Time and memory", cost], ["settings", "Settings", settings],
-];
+const plusMinus = (v) => (v && v[1] !== null ? [number(v[0]), " ", el("small", {}, `[${number(v[1])}, ${number(v[2])}]`)] : [number(v?.[0] ?? null)]);
 
-function draw(only) {
-  if (!only) document.getElementById("toolbar").replaceChildren(...toolbar());
-  for (const [id, title, content] of SECTIONS) {
-    if (only && only !== id) continue;
-    const nodes = content(), section = document.getElementById(id);
-    section.hidden = !nodes;
-    if (nodes) section.replaceChildren(el("h2", {}, title), ...nodes);
-  }
+function robustness() {
+  const found = on().filter((s) => s.estimates.size);
+  if (!found.length) return null;
+  const columns = [["robust_f1", "robust F1", "area under F1 from nothing hidden to the last severity"], ["mean_f1", "mean F1", "mean over the severities above 0"], ["mean_auroc", "mean AUROC", "mean over the severities above 0"], ["relative_drop", "drop vs clean", "sum of 1 − F1 over that of the clean method; below 1 is better"]];
+  const head = [{ text: "method" }, ...kinds().flatMap((kind) => columns.map(([, text, title], i) => ({ text, title, group: kind, start: i === 0 })))];
+  const rows = found.map((s) => [{ nodes: [swatch(s.style), ` ${s.label}`], value: s.label }, ...kinds().flatMap((kind) => columns.map(([metric]) => {
+    const v = s.estimates.get(`${kind}/null/${metric}`);
+    return { nodes: plusMinus(v), value: v?.[0] ?? -1 };
+  }))]);
+  const charts = kinds().map((kind) => lineChart({
+    title: `${kind}: retention`, x: hiddenAxis(kind), y: { label: "share of its own clean F1" },
+    series: found.map((s) => ({ label: s.label, style: s.style, points: [[0, 1, null, null], ...LADDER.get(kind).filter((v) => v > 0).map((v) => [v, ...(s.estimates.get(`${kind}/${v}/retention`) ?? [null, null, null])])] })),
+  }));
+  return [
+    el("p", { class: "note" }, "Brackets: 95 % intervals from a bootstrap over subjects."),
+    sortableTable({ caption: "Robustness", head, rows, sort: sortOf("robustness") }),
+    el("div", { class: "charts" }, ...charts),
+  ];
 }
 
-document.querySelector("main").append(...SECTIONS.map(([id]) => el("section", { id })));
-draw();
-document.querySelector("nav").append(...SECTIONS.filter(([id]) => !document.getElementById(id).hidden).map(([id, title]) => el("a", { href: `#${id}` }, title)));
-document.getElementById("summary").textContent = DATA.experiments.map((e) => `${e.name}: ${e.datasets.join(", ")}, ${e.aus.length} action units, ${e.runs.length} run${e.runs.length > 1 ? "s" : ""} (folds × seeds), occlusion protocol ${e.protocol.join(", ")}`).join(" · ");
-document.getElementById("footer").textContent = `fau-mae ${DATA.version}. Metrics are computed from stored predictions; thresholds are chosen on validation subjects.`;
-document.title = `${DATA.experiments.map((e) => e.name).join(" and ")} · AU recognition under occlusion`;
+function gapTable(caption, head, lines, sort) {
+  const metric = state.metric === "auroc" ? "auroc" : "f1";
+  const columns = kinds().flatMap((kind) => [...LADDER.get(kind).filter((v) => v > 0), null].map((v, i) => [kind, v, i === 0]));
+  const rows = lines.map(([name, s, rival]) => [name, ...columns.map(([kind, severity]) => {
+    const v = s.gaps.get(`${rival.id}/${kind}/${severity}/${metric}`);
+    if (!v) return { text: "–", value: -9 };
+    const counts = v[1] > 0 || v[2] < 0;
+    return { text: (v[0] > 0 ? "+" : "") + number(v[0]).replace("-", "−"), value: v[0], title: `95 % interval ${number(v[1])} to ${number(v[2])}`, class: counts ? (v[0] > 0 ? "better" : "worse") : "unsure" };
+  })]);
+  const heads = [{ text: head }, ...columns.map(([kind, v, start]) => ({ text: v === null ? "mean" : percent(v), group: kind, start }))];
+  return [el("p", { class: "note" }, `Macro-${METRIC[metric].name}, paired on the same faces and masks. Bold: the 95 % interval over subjects excludes 0; grey: it does not. The interval is in each cell's tooltip.`), sortableTable({ caption, head: heads, rows, sort: sortOf(sort) })];
+}
+
+function differences() {
+  const able = SERIES.filter((s) => s.gaps.size);
+  if (!able.length) return null;
+  if (!able.some((s) => s.key === state.base)) state.base = (able.find((s) => s.method === "student") ?? able[able.length - 1]).key;
+  const s = bySeries(state.base);
+  const rivals = on().filter((r) => r.e === s.e && r !== s);
+  return [
+    el("div", { class: "controls" }, choice("Method", able.map((v) => [v.key, v.label]), state.base, (v) => { state.base = v; draw("differences"); }), "minus each rival"),
+    ...gapTable("Differences", "rival", rivals.map((r) => [{ nodes: [swatch(r.style), ` ${r.label}`], value: r.label }, s, r]), "differences"),
+  ];
+}
+
+function blindMasks() {
+  const lines = SERIES.filter((s) => s.mask === "blind" && s.gaps.size).map((s) => [s, SERIES.find((o) => o.e === s.e && o.method === s.method && o.mask === "oracle")]).filter(([, o]) => o);
+  if (!lines.length) return null;
+  const named = lines.map(([s, o]) => [{ text: many ? `${s.method} · ${s.experiment.name}` : s.method }, s, o]);
+  return [el("p", { class: "note" }, "Blind (the mask is estimated from the picture) minus oracle (the true mask is given)."), ...gapTable("Blind minus oracle", "method", named, "blind")];
+}
+
+function hiddenRegions() {
+  const found = on().filter((s) => s.regions.size);
+  if (!found.length) return null;
+  const side = state.region;
+  const charts = kinds().map((kind) => lineChart({
+    title: `${kind}: F1 of AUs whose region is ${side}`, x: hiddenAxis(kind), y: { label: "macro-F1" },
+    series: found.map((s) => ({ label: s.label, style: s.style, points: LADDER.get(kind).map((v) => [v, s.regions.get(`${v ? kind : "none"}/${v}`)?.[side] ?? null]) })),
+  }));
+  return [
+    el("p", { class: "note" }, "Hidden: at least half of the part of the face that shows the action unit is covered. What is recognised there comes from the rest of the face."),
+    el("div", { class: "controls" }, choice("Regions", [["hidden", "hidden"], ["visible", "visible"]], side, (v) => { state.region = v; draw("regions"); })),
+    el("div", { class: "charts" }, ...charts),
+  ];
+}
+
+function calibration() {
+  const found = on().filter((s) => s.reliability.size);
+  if (!found.length) return null;
+  const charts = ["none", ...kinds()].flatMap((kind) => (kind === "none" ? [0] : LADDER.get(kind).filter((v) => [0.25, 0.5, 0.75].includes(v))).map((v) => [kind, v])).map(([kind, v]) => lineChart({
+    title: v ? `${kind}, ${percent(v)} hidden` : "nothing hidden", diagonal: true, marks: false,
+    x: { label: "probability", low: 0, high: 1 }, y: { label: "share present", low: 0, high: 1 },
+    series: found.filter((s) => s.reliability.has(`${kind}/${v}`)).map((s) => ({ label: s.label, style: s.style, points: s.reliability.get(`${kind}/${v}`) })),
+  }));
+  return [el("p", { class: "note" }, "How often an action unit was present among faces given about that probability, all action units together; the diagonal is perfect. The calibration error per severity is a metric of the bar on top."), el("div", { class: "charts small" }, ...charts)];
+}

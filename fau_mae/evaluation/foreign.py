@@ -1,0 +1,110 @@
+"""Score an AU table of any model, made anywhere, by this project's metrics and threshold rules."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from data_modules.errors import UserError
+from fau_mae.evaluation.scoring import AU_COLUMN, CLEAN_KIND, ThresholdRule, score_predictions
+
+DEFAULTS = {"subject": "unknown", "method": "model", "kind": CLEAN_KIND, "severity": 0.0, "split": "test"}
+SPLITS = ("validation", "test")
+LABEL_SUFFIX = "_label"
+
+
+def evaluate_predictions(
+    table: Path, out: Path, labels: Path | None = None, dataset: str = "unnamed"
+) -> pd.DataFrame:
+    """Score a table of predictions -> the results table, left in `out` together with the predictions.
+
+    `table` (.csv or .parquet) has one row per face, method and occlusion: `sample_id` (integer), `AU<n>` =
+    probability, and the truth as `AU<n>_label` (1, 0, or -1 / empty for unknown) or in a file of its own,
+    `labels`, with `sample_id` and `AU<n>` columns. Optional: `subject` (needed for intervals), `hidden`,
+    `method`, `kind`, `severity`, and `split`. With rows of split `validation` thresholds are chosen there, by
+    visibility; without any, the threshold is .5. `fau-mae report` takes `out` like an experiment.
+
+    Raises:
+        UserError: a file cannot be read, a column is missing, or a value is not what its column says.
+    """
+    frame = _read(table)
+    truth = _labels_within(frame, table) if labels is None else _labels_of(_read(labels), labels)
+    aus = list(truth.columns)
+    frame = _checked(frame, aus, table)
+    if unlabelled := set(frame["sample_id"]) - set(truth.index):
+        raise UserError(f"{labels or table} has no labels for sample_id {min(unlabelled)}: add its row")
+    for split, rows in frame.groupby("split"):
+        _write_split(rows, truth, out / "predictions" / str(split))
+    rule: ThresholdRule = "by_visibility" if (frame["split"] == "validation").any() else "fixed"
+    results = score_predictions(
+        out, experiment=table.stem, dataset=dataset, fold=0, seed=0, threshold_rule=rule
+    )
+    aside = out / "results.parquet.partial"
+    results.to_parquet(aside, index=False)
+    aside.replace(out / "results.parquet")
+    return results
+
+
+def _read(path: Path) -> pd.DataFrame:
+    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    if path.suffix not in readers:
+        raise UserError(f"{path}: expected a .csv or .parquet file")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    try:
+        frame = readers[path.suffix](path)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if "sample_id" not in frame.columns:
+        raise UserError(f"{path} lacks the column sample_id; it has {', '.join(map(str, frame.columns[:8]))}")
+    if frame["sample_id"].dtype.kind not in "iu":
+        raise UserError(f"{path}: sample_id must be a whole number in every row")
+    return frame
+
+
+def _labels_within(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    names = {c: c.removesuffix(LABEL_SUFFIX) for c in frame.columns if c.endswith(LABEL_SUFFIX)}
+    if not names:
+        raise UserError(f"{path} has no AU<n>{LABEL_SUFFIX} columns: add them, or give a labels file")
+    return _labels_of(frame[["sample_id", *names]].rename(columns=names), path)
+
+
+def _labels_of(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Index sample_id, int8 columns AU<n>: 1 / 0 / -1."""
+    aus = [column for column in frame.columns if AU_COLUMN.fullmatch(column)]
+    if not aus:
+        raise UserError(f"{path} has no AU<n> columns of labels")
+    labels = frame.drop_duplicates("sample_id").set_index("sample_id")[aus].fillna(-1)
+    if not labels.isin([-1, 0, 1]).all(axis=None):
+        raise UserError(f"{path}: labels must be 1, 0 or -1 (unknown), not intensities or text")
+    return labels.astype("int8")
+
+
+def _checked(frame: pd.DataFrame, aus: list[str], path: Path) -> pd.DataFrame:
+    """The table with its optional columns filled in, all values as they have to be."""
+    if missing := [au for au in aus if au not in frame.columns]:
+        raise UserError(f"{path} has labels but no probabilities for {', '.join(missing)}: add these columns")
+    if not frame[aus].map(lambda p: isinstance(p, int | float) and 0 <= p <= 1).all(axis=None):
+        raise UserError(f"{path}: the AU columns must be probabilities between 0 and 1, without gaps")
+    frame = frame.reindex(columns=["sample_id", *DEFAULTS, "hidden", *aus]).fillna(DEFAULTS)
+    if not frame["split"].isin(SPLITS).all() or not (frame["split"] == "test").any():
+        raise UserError(f"{path}: split must be validation or test in every row, test in at least one")
+    if not pd.to_numeric(frame["severity"], errors="coerce").between(0, 1).all():
+        raise UserError(f"{path}: severity must be a share between 0 and 1")
+    if bad := sorted({str(v) for c in ("method", "kind") for v in frame[c] if not str(v).isidentifier()}):
+        raise UserError(
+            f"{path}: method and kind must be plain names of letters, digits and _, not {bad[0]!r}"
+        )
+    frame["hidden"] = frame["hidden"].fillna(frame["severity"])
+    return frame.astype({"severity": float, "subject": str})
+
+
+def _write_split(rows: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> None:
+    """One split in the layout that the occlusion sweep writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    people = rows.drop_duplicates("sample_id").set_index("sample_id")[["subject"]]
+    people.join(truth).reset_index().to_parquet(folder / "labels.parquet", index=False)
+    columns = ["sample_id", "subject", "hidden", *truth.columns]
+    for (method, kind, severity), cell in rows.groupby(["method", "kind", "severity"]):
+        path = folder / f"{method}-none" / f"{kind if severity else CLEAN_KIND}-{severity:.2f}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        cell[columns].to_parquet(path, index=False)
