@@ -23,8 +23,8 @@ MARKERS = {
     "reconstruct": "s",
     "augmented": "^",
     "dropped": "D",
-    "student": "o",
-    "specialist": "v",
+    "student": "v",
+    "specialist": "P",
 }
 
 

@@ -1,4 +1,4 @@
-"""From stored predictions to the long results table. See docs/occlusion-protocol.md for the thresholds.
+"""From stored predictions to the long results table and the tables of the terminal.
 
 A run folder holds `predictions/<split>/labels.parquet` (sample_id, subject, one int8 column per AU) and
 `predictions/<split>/<method>-<mask_source>/<kind>-<severity>.parquet` (sample_id, subject, hidden, one

@@ -22,7 +22,9 @@ function svg(tag, props = {}, ...children) {
 }
 
 const number = (value, digits = 3) =>
-  value === null || value === undefined ? "–" : value.toFixed(digits).replace(/^(-?)0\./, "$1.");
+  value === null || value === undefined ? "–" : value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace(/^(-?)0\./, "$1.");
+
+const tickText = (value) => String(+value.toFixed(3)).replace(/^(-?)0\./, "$1.");
 
 const MARKERS = [
   "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0",
@@ -66,9 +68,9 @@ function lineChart({ title, series, floor = [], diagonal = false, x, y, marks = 
   const root = svg("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title}: ${y.label} against ${x.label}, ${shown.map((s) => s.label).join(", ")}` });
   for (const t of yTicks) {
     root.append(svg("line", { class: "grid", x1: L, x2: W - R, y1: py(t), y2: py(t) }));
-    root.append(svg("text", { x: L - 5, y: py(t) + 4, "text-anchor": "end" }, Math.abs(t) < 10 ? String(+t.toFixed(3)).replace(/^(-?)0\./, "$1.") : String(t)));
+    root.append(svg("text", { x: L - 5, y: py(t) + 4, "text-anchor": "end" }, tickText(t)));
   }
-  for (const t of x.ticks ?? niceTicks(x0, x1).filter((v) => v >= x0 && v <= x1)) root.append(svg("text", { x: px(t), y: H - B + 15, "text-anchor": "middle" }, (x.text ?? String)(t)));
+  for (const t of x.ticks ?? niceTicks(x0, x1).filter((v) => v >= x0 && v <= x1)) root.append(svg("text", { x: px(t), y: H - B + 15, "text-anchor": "middle" }, (x.text ?? tickText)(t)));
   root.append(svg("text", { x: (L + W - R) / 2, y: H - 5, "text-anchor": "middle" }, x.label));
   if (floor.length) {
     root.append(svg("path", { class: "floor", d: path(floor) }));

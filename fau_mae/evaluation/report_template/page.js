@@ -13,7 +13,9 @@ const percent = (share) => `${Math.round(share * 100)} %`;
 
 const SERIES = DATA.experiments.flatMap((experiment, e) =>
   experiment.methods.map((m) => ({ ...m, experiment, e, key: `${e}/${m.id}` })));
-const colourKeys = [...new Set(SERIES.map((s) => `${s.e}/${s.method}`))];
+// One experiment: the same colour for a method on every page. Several: a colour for each method of each.
+const KNOWN = ["clean", "reconstruct", "augmented", "dropped", "student", "specialist"];
+const colourKeys = [...new Set([...(many ? [] : KNOWN.map((method) => `0/${method}`)), ...SERIES.map((s) => `${s.e}/${s.method}`)])];
 for (const s of SERIES) {
   const place = colourKeys.indexOf(`${s.e}/${s.method}`);
   s.style = { color: `var(--c${place % 8})`, marker: place % MARKERS.length, dash: s.mask === "blind" ? "5 4" : undefined };
