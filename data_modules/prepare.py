@@ -1,217 +1,26 @@
-"""What all sources of real faces share: frames with labels -> detected, aligned crops -> parts of a store.
+"""One door to all sources, for the command line and for experiments."""
 
-A source hands in its sequences, one job each, and a function that reads the frames of a job. Jobs run in
-parallel processes; each holds a few frames at a time, so memory does not grow with the data set.
-"""
-
-import hashlib
-import multiprocessing
-import os
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import cv2
-import numpy as np
-import torch
-from rich.progress import Progress
-
-from data_modules.alignment import Face, FaceDetector, choose_face, crop_matrix, warp
 from data_modules.errors import UserError
-from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
-
-_CHUNK = 8  # frames in memory at once, per process
-_MOST_WORKERS = 4  # unless asked for: about 0.45 GB each
-CROP_VERSION = 1  # raise when the same options give other crops than before
-
-Job = TypeVar("Job")
+from data_modules.store import FaceStore
 
 
-@dataclass(frozen=True)
-class SourceFrame:
-    """One labelled frame of a source; `image` None when the source has the label but not the picture."""
+def prepare(source: str, out: Path, options: dict[str, Any]) -> FaceStore:
+    """Raw files of `source` -> a store at `out`; `options` are those of the source's `prepare_…` function.
 
-    image: np.ndarray | None  # uint8 RGB (H, W, 3)
-    subject: str
-    task: str
-    frame: int  # as the source numbers it
-    labels: Sequence[int]  # (A,) 1, 0, -1 unknown
-    intensity: Sequence[float]  # (A,) 0-5, NaN unknown
-    source: str  # path relative to the root of the source
-    source_hash: str = ""  # see `file_hash`
-    missing: str = "picture missing"  # why `image` is None
-
-
-@dataclass
-class Tally:
-    """What became of the frames of one sequence: how many of each kind, and which were left out, and why."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    skipped: list[tuple[int, str]] = field(default_factory=list)
-
-    def skip(self, frame: int, reason: str) -> None:
-        self.counts[reason] += 1
-        self.skipped.append((frame, reason))
-
-
-@dataclass(frozen=True)
-class Source(Generic[Job]):
-    """A data set on disk: its sequences by name and how the frames of one are read (in another process)."""
-
-    jobs: dict[str, Job]
-    read: Callable[[Job, Tally], Iterator[SourceFrame]]
-
-
-def prepare_store(
-    source: Source[Any], out: Path, info: StoreInfo, *, preset: str, workers: int | None, progress: bool
-) -> FaceStore:
-    """Detect, align and store every frame of `source`; goes on where an interrupted call stopped.
-
-    `workers`: processes, by default one per core, four at most. Frames without a picture or a face are
-    counted in `StoreInfo.counts` and listed in the store's `skipped.csv`.
+    Raises `UserError` for an unknown source or option.
     """
-    options = {
-        **info.options,
-        "preset": preset,
-        "crop_version": CROP_VERSION,
-        "detector": "mtcnn 1.0.0",
-        "opencv": version("opencv-python-headless"),
-        "av": version("av"),
-    }
-    info = StoreInfo(info.dataset, info.aus, info.size, info.encoding, info.parts, options, info.counts)
+    if source == "synthetic":
+        from data_modules.synthetic import prepare_synthetic as function
+    elif source == "disfa":
+        from data_modules.disfa import prepare_disfa as function  # type: ignore[assignment]
+    else:
+        raise UserError(f"unknown source {source!r}: use synthetic or disfa")
+    if options.get("root"):
+        options = {**options, "root": Path(options["root"])}
     try:
-        writer = StoreWriter(Path(out), info)
-        waiting = [name for name in source.jobs if not writer.is_done(name)]
-        _run_all(writer, source, waiting, min(workers or default_workers(), len(waiting)), progress)
-        return writer.finish()
-    except OSError as error:
-        raise UserError(
-            f"cannot write {out}: {error.strerror or error}; mend that and run it again"
-        ) from error
-
-
-def default_workers() -> int:
-    """One per usable core, four at most, to stay below 2 GB."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_WORKERS)
-
-
-def _run_all(
-    writer: StoreWriter, source: Source[Any], names: list[str], workers: int, progress: bool
-) -> None:
-    with Progress(disable=not progress) as bar:
-        task = bar.add_task(f"preparing {writer.info.dataset}", total=len(names))
-        if workers <= 1:
-            for name in names:
-                write_sequence(writer, name, source.jobs[name], source.read)
-                bar.advance(task)
-            return
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # forking a process that holds torch's threads can hang
-        with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-            futures = [
-                pool.submit(write_sequence, writer, name, source.jobs[name], source.read) for name in names
-            ]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.advance(task)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _start_worker() -> None:
-    """One thread per process, and no life after the parent's: a killed `prepare` must not go on writing."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def write_sequence(
-    writer: StoreWriter, name: str, job: Job, read: Callable[[Job, Tally], Iterator[SourceFrame]]
-) -> None:
-    """Write the part of one sequence."""
-    tally = Tally()
-    rows = crop_rows(read(job, tally), writer.info, tally)
-    writer.write_part(name, rows, tally.counts, tally.skipped)
-
-
-def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> Iterator[dict[str, Any]]:
-    """Labelled frames of one sequence -> rows of the store. The face is followed from frame to frame."""
-    last: Face | None = None
-    for chunk in _chunks(frames):
-        seen = []
-        for frame in chunk:
-            tally.counts["frames"] += 1
-            if frame.image is None:
-                tally.skip(frame.frame, frame.missing)
-            else:
-                seen.append(frame)
-        for frame, faces in zip(seen, _detector().detect([f.image for f in seen if f.image is not None])):
-            tally.counts["several faces"] += len(faces) > 1
-            face = choose_face(faces, last)
-            if face is None:
-                tally.skip(frame.frame, "no face found")
-                continue
-            last = face
-            yield _row(frame, face, info)
-
-
-def file_hash(path: Path) -> str:
-    """BLAKE2b of a file's content, 16 bytes in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@cache
-def _detector() -> FaceDetector:
-    return FaceDetector()
-
-
-def _chunks(frames: Iterable[SourceFrame]) -> Iterator[list[SourceFrame]]:
-    chunk: list[SourceFrame] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _row(frame: SourceFrame, face: Face, info: StoreInfo) -> dict[str, Any]:
-    assert frame.image is not None
-    matrix = crop_matrix(face.points, info.size, info.options["preset"])
-    crop = warp(frame.image, matrix, info.size)
-    points = face.points @ matrix[:, :2].T + matrix[:, 2]  # (5, 2) in the crop
-    return {
-        "sample_id": sample_id(info.dataset, frame.subject, frame.task, frame.frame),
-        "image": encode_image(crop, info.encoding),
-        "subject": frame.subject,
-        "task": frame.task,
-        "frame": frame.frame,
-        "labels": list(frame.labels),
-        "intensity": list(frame.intensity),
-        "landmarks": points.astype(np.float32).ravel().tolist(),
-        "box": face.box.tolist(),
-        "source": frame.source,
-        "source_hash": frame.source_hash,
-    }
+        return function(out=out, **options)
+    except TypeError as error:
+        raise UserError(f"prepare {source}: {error}") from error

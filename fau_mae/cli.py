@@ -1,6 +1,9 @@
 """The `fau-mae` command. Exit 0 on success, 2 for wrong use or bad input with one clear line, 130 on Ctrl-C."""
 
 import argparse
+import contextlib
+import ctypes
+import logging
 import os
 import sys
 import warnings
@@ -186,6 +189,22 @@ def _words(text: str) -> list[str]:
 
 def entry() -> None:
     """The console script: quiet the libraries, run, exit."""
+    _keep_freed_memory()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     os.environ.setdefault("WANDB_SILENT", "true")
     sys.exit(main())
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks: returning each to the system costs small CPU steps a tenth of their time."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+
+
+if __name__ == "__main__":
+    entry()

@@ -2,23 +2,29 @@
 
 import argparse
 import difflib
+import inspect
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
+import pandas as pd
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.store import write_atomically
-from fau_mae import tasks, tracking  # noqa: F401 - `tasks` makes short class names known to the parser
+from fau_mae import tasks, tracking
+from fau_mae.runs import FINISHED
+from fau_mae.tasks.au_task import AUTask
+from fau_mae.tasks.optim import OptimConfig
 
-FINISHED = "finished"  # a stage folder holds a file of this name once its training is complete
+_STRICT = {"exit_on_error": False}
 
 
 class StageCLI(LightningCLI):
@@ -36,13 +42,14 @@ class StageCLI(LightningCLI):
         """Metrics to CSV and W&B; a checkpoint `last` every epoch and `best` by the model's own metric."""
         config = self.config[self.subcommand]
         out = Path(config.out)
+        if self.subcommand == "fit":
+            _set_metrics_aside(out)
         loggers: list = [CSVLogger(out, name="", version="")]
         if self.subcommand == "fit":
             loggers.append(tracking.wandb_logger(out, config.experiment, out.parent.name, out.name))
         callbacks = list(self._get(self.config_init, "trainer")["callbacks"] or [])
         metric, mode = self.model.monitor
         callbacks += [
-            TQDMProgressBar(refresh_rate=5),
             ModelCheckpoint(
                 out / "checkpoints",
                 filename="best",
@@ -69,11 +76,15 @@ class StageCLI(LightningCLI):
 
     def after_fit(self) -> None:
         if self.trainer.is_global_zero and self.trainer.state.finished:
+            _join_metrics(Path(self.config.fit.out))
             (Path(self.config.fit.out) / FINISHED).touch()
 
 
 def run_lightning(arguments: Sequence[str]) -> None:
     """Run `fit`, `validate` or `test` with Lightning's options. Raises `UserError` for a config that does not parse."""
+    # We do run from within Python: a run trains several stages in one process.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    warnings.filterwarnings("ignore", message="Experiment logs directory")  # its files are kept, see below
     try:
         StageCLI(
             L.LightningModule,
@@ -92,15 +103,43 @@ def run_lightning(arguments: Sequence[str]) -> None:
             args=list(arguments),
         )
     except argparse.ArgumentError as error:
-        raise UserError(_one_line(str(error), arguments)) from error
+        raise UserError(_one_line(str(error))) from error
     finally:
         tracking.finish()
 
 
-_STRICT = {"exit_on_error": False}
+def _set_metrics_aside(out: Path) -> None:
+    """Lightning's CSV logger starts an empty file; keep what an interrupted training of this stage has logged."""
+    metrics = out / "metrics.csv"
+    if metrics.exists() and not os.environ.get("LOCAL_RANK"):
+        metrics.rename(out / f"metrics.part{len(list(out.glob('metrics.part*.csv')))}.csv")
 
 
-def _one_line(message: str, arguments: Sequence[str]) -> str:
+def _join_metrics(out: Path) -> None:
+    """One metrics.csv of all parts; steps that were repeated after an interruption count once, the last time."""
+    parts = [*sorted(out.glob("metrics.part*.csv")), out / "metrics.csv"]
+    tables = [pd.read_csv(part) for part in parts if part.stat().st_size]
+    for i, table in enumerate(tables[:-1]):
+        tables[i] = table[table["step"] < min(later["step"].min() for later in tables[i + 1 :])]
+    write_atomically(out / "metrics.csv", pd.concat(tables, ignore_index=True).to_csv(index=False))
+    for part in parts[:-1]:
+        part.unlink()
+
+
+def _one_line(message: str) -> str:
     """The parser's complaint without its usage text; an unknown key gets the nearest valid one."""
     line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())
-    return line
+    unknown = re.search(r"(?:[Uu]nrecognized arguments: -*|(?:[Kk]ey|option) ['\"])([\w.]+)", line)
+    if unknown is None:
+        return line
+    name = unknown[1].split(".")[-1]
+    nearest = difflib.get_close_matches(name, _known_names(), n=1, cutoff=0.0)[0]
+    return f"unknown setting {unknown[1]!r}: did you mean {nearest!r}? `fau-mae fit --help` lists them all"
+
+
+def _known_names() -> set[str]:
+    """Last parts of the keys that a stage's config may hold."""
+    known = {"out", "experiment", "seed_everything", "class_path", "init_args", "model", "data", "trainer", "ckpt_path"}
+    for takes in (L.Trainer, FaceDataModule, tasks.MAEPretraining, tasks.Student, AUTask, OptimConfig):
+        known |= set(inspect.signature(takes).parameters)
+    return known

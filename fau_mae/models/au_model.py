@@ -38,6 +38,7 @@ class AUModel(nn.Module):
     ):
         super().__init__()
         self.encoder = MaskedEncoder(image_size, grid, size, stem, drop_path)
+        self.encoder.norm.requires_grad_(False)  # the head mines the blocks' outputs and has norms of its own
         self.head = QueryGraph(self.encoder.dim, self.encoder.depth, grid, regions, layers, dropout=dropout)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> AUOutput:

@@ -5,7 +5,7 @@ from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from fau_mae.models.encoder import SIZES, Latents, MaskedEncoder, unpatchify
+from fau_mae.models.encoder import SIZES, Latents, MaskedEncoder, prefer_explicit_attention, unpatchify
 
 
 class MaskedDecoder(nn.Module):
@@ -23,6 +23,7 @@ class MaskedDecoder(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([encoder.grid] * 2, dim)[None])  # (1, N, d)
         self.blocks = nn.ModuleList(Block(dim, heads, 4, qkv_bias=True) for _ in range(depth))
+        prefer_explicit_attention(self.blocks)
         self.norm = nn.LayerNorm(dim)
         self.pixels = nn.Linear(dim, 3 * self.patch**2)
         self.statistics = nn.Linear(dim, 2)

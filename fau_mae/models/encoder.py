@@ -10,11 +10,13 @@ from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from data_modules.errors import UserError
+
 # width, depth, heads of the encoder; width, depth, heads of the decoder that pre-trains it.
 # B, L and H are those of "Masked Autoencoders Are Scalable Vision Learners" (He et al., 2022).
 SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
     "nano": (48, 2, 3, 32, 1, 2),
-    "micro": (192, 6, 6, 128, 2, 4),
+    "micro": (128, 3, 4, 96, 2, 4),
     "tiny": (192, 12, 3, 192, 4, 3),
     "small": (384, 12, 6, 256, 4, 8),
     "base": (768, 12, 12, 512, 8, 16),
@@ -86,10 +88,10 @@ class ConvStem(nn.Module):
     before the first convolution and its token is dropped after the last. `patch` is a multiple of 4.
     """
 
-    def __init__(self, patch: int, dim: int, widths: tuple[int, int] = (32, 64)):
+    def __init__(self, patch: int, dim: int, widths: tuple[int, int] = (32, 48)):
         super().__init__()
         if patch % 4:
-            raise ValueError(f"the conv stem needs patches of a multiple of 4 pixels, not {patch}")
+            raise UserError(f"the conv stem needs patches of a multiple of 4 pixels, not {patch}")
         self.patch = patch
         narrow, wide = widths
         self.trunk = nn.Sequential(
@@ -105,7 +107,7 @@ class ConvStem(nn.Module):
         if visible is not None:
             cells = visible.reshape(len(visible), 1, pixels.shape[2] // self.patch, -1)  # (B, 1, g, g)
             pixels = pixels * cells.repeat_interleave(self.patch, 2).repeat_interleave(self.patch, 3)
-        tokens = self.trunk(pixels.contiguous(memory_format=torch.channels_last))  # (B, D, g, g)
+        tokens = self.trunk(pixels)  # (B, D, g, g)
         tokens = tokens.flatten(2).transpose(1, 2)  # (B, N, D)
         if visible is None:
             return tokens
@@ -136,7 +138,7 @@ class MaskedEncoder(nn.Module):
     def __init__(self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0):
         super().__init__()
         if image_size % grid:
-            raise ValueError(f"image_size {image_size} is not a multiple of grid {grid}")
+            raise UserError(f"image_size {image_size} is not a multiple of grid {grid}")
         self.dim, self.depth, heads = SIZES[size][:3]
         self.image_size, self.grid, self.patch = image_size, grid, image_size // grid
         self.stem = STEMS[stem](self.patch, self.dim)
@@ -144,6 +146,7 @@ class MaskedEncoder(nn.Module):
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid, grid], self.dim)[None])  # (1, N, D)
         rates = torch.linspace(0, drop_path, self.depth).tolist()
         self.blocks = nn.ModuleList(Block(self.dim, heads, 4, qkv_bias=True, drop_path=rate) for rate in rates)
+        prefer_explicit_attention(self.blocks)
         self.norm = nn.LayerNorm(self.dim)
         self.register_buffer("pixel_mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255)
         self.register_buffer("pixel_std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 255)
@@ -176,13 +179,21 @@ class MaskedEncoder(nn.Module):
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:
-            attn_mask = nn.functional.pad(valid, (1, 0), value=True)[:, None, None]  # (B, 1, 1, 1+V)
+            attn_mask = torch.zeros(B, 1, 1, x.shape[1], dtype=x.dtype, device=x.device)  # added to the scores
+            attn_mask[:, 0, 0, 1:].masked_fill_(~valid, float("-inf"))  # the class token is always real
         layers = []
         for block in self.blocks:
             x = block(x, attn_mask=attn_mask)
             layers.append(x[:, 1:])
         x = self.norm(x)
         return Latents(x[:, 1:], positions, layers, valid, x[:, 0])
+
+
+def prefer_explicit_attention(blocks: nn.ModuleList) -> None:
+    """Without a GPU, plain batched products: the fused kernel's backward is slower there (benchmarks/training.py)."""
+    if not torch.cuda.is_available():
+        for block in blocks:
+            block.attn.fused_attn = False
 
 
 def _init_linear(module: nn.Module) -> None:

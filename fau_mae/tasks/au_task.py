@@ -93,7 +93,7 @@ class AUTask(L.LightningModule):
 
     def log_losses(self, losses: dict[str, Tensor]) -> None:
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", on_step=True, on_epoch=False)
+            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", on_step=True, on_epoch=False, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         return configure(self.model, self.optim, int(self.trainer.estimated_stepping_batches))

@@ -57,7 +57,7 @@ class MAEPretraining(L.LightningModule):
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         loss = self(batch)
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, sync_dist=True)
         return loss
 
     def validation_step(self, batch: FaceBatch, _: int) -> None:

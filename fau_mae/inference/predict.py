@@ -1,0 +1,29 @@
+"""`fau-mae detect`: a checkpoint as the prediction function of the detector."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data_modules.errors import UserError
+from fau_mae.inference.detect import detect_files
+from fau_mae.models.checkpoints import load_au_model
+
+DEFAULT_CHECKPOINT = Path("runs/quickstart/fold1-seed0/student/checkpoints/last.ckpt")
+
+
+def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path | None) -> None:
+    """Faces of `inputs` -> `out/aus.csv` and overlay pictures, read by `checkpoint`; every token counts as visible."""
+    if checkpoint is None and not DEFAULT_CHECKPOINT.is_file():
+        raise UserError(f"no --checkpoint given and {DEFAULT_CHECKPOINT} is not there: run `fau-mae run quickstart` first")
+    loaded = load_au_model(checkpoint or DEFAULT_CHECKPOINT)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = loaded.model.to(device)
+
+    @torch.inference_mode()
+    def predict(crops: Tensor) -> Tensor:  # (B, 3, H, W) uint8 -> (B, A)
+        return model(crops.to(device)).logits.sigmoid().cpu()
+
+    summary = detect_files(inputs, out, predict, loaded.aus, loaded.recipe["image_size"], device=device)
+    print(f"{out / 'aus.csv'}: {summary}")

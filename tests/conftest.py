@@ -1,0 +1,42 @@
+"""Fixtures shared by the tests: a small rendered store, and the command line in this process."""
+
+import os
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_modules.store import FaceStore
+from data_modules.synthetic import prepare_synthetic
+
+TINY = [  # makes any shipped stage run in seconds on `tiny_store`
+    "--model.init_args.size=nano",
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=1",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.enable_progress_bar=false",
+    "--data.batch_size=4",
+    "--data.num_folds=3",
+    "--data.grid=4",
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
+    """9 people × 4 faces of 48 pixels."""
+    out = tmp_path_factory.mktemp("stores") / "tiny"
+    return prepare_synthetic(out, identities=9, frames=4, size=48, seed=5, workers=1, progress=False)
+
+
+@pytest.fixture
+def fau_mae(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """Run `fau-mae ARGUMENTS…` in an empty folder of its own -> exit code."""
+    from fau_mae.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main([str(argument) for argument in arguments])

@@ -1,0 +1,127 @@
+"""The masked encoder and its heads: dropping hidden tokens changes cost, never the result."""
+
+import pytest
+import torch
+
+from data_modules.facs import SYNTHETIC_AUS, au_region
+from fau_mae.models.au_model import AUModel
+from fau_mae.models.decoder import MaskedDecoder, reconstruct, reconstruction_loss
+from fau_mae.models.encoder import STEMS, MaskedEncoder, patchify, unpatchify, visible_positions
+
+GRID, SIZE = 4, 48
+REGIONS = [au_region(au) for au in SYNTHETIC_AUS]
+
+
+def faces(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8)
+
+
+def masks(counts: list[int]) -> torch.Tensor:
+    """One mask per count of visible tokens, True = visible."""
+    rows = torch.zeros(len(counts), GRID * GRID, dtype=torch.bool)
+    for row, count in zip(rows, counts):
+        row[torch.randperm(GRID * GRID)[:count]] = True
+    return rows
+
+
+@pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    torch.manual_seed(3)
+
+
+def masked_full_sequence(encoder: MaskedEncoder, image: torch.Tensor, visible: torch.Tensor) -> list[torch.Tensor]:
+    """Plain reference: every token goes through every block, hidden ones barred from attention by a key mask."""
+    B, N = visible.shape
+    everywhere = torch.arange(N).expand(B, N)
+    pixels = encoder.normalise(image)
+    hidden_zeroed = unpatchify(patchify(pixels, encoder.patch) * visible[..., None], encoder.patch)
+    x = encoder.stem(hidden_zeroed, everywhere, None) + encoder.pos_embed
+    x = torch.cat([encoder.cls_token.expand(B, -1, -1), x], 1)
+    bar = torch.zeros(B, 1, 1, N + 1)
+    bar[:, 0, 0, 1:][~visible] = float("-inf")
+    layers = []
+    for block in encoder.blocks:
+        x = block(x, attn_mask=bar)
+        layers.append(x[:, 1:])
+    return [*layers, encoder.norm(x)[:, 1:]]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("counts", [[9, 9, 9], [3, 16, 1], [0, 5, 0]])
+def test_gathering_equals_the_masked_full_sequence(stem: str, counts: list[int]) -> None:
+    encoder = MaskedEncoder(SIZE, GRID, "nano", stem).eval()
+    image, visible = faces(3), masks(counts)
+    latents = encoder(image, visible)
+    reference = masked_full_sequence(encoder, image, visible)
+    real = torch.ones_like(latents.positions, dtype=torch.bool) if latents.valid is None else latents.valid
+    assert real.sum(1).tolist() == counts
+    for mine, full in zip([*latents.layers, latents.tokens], reference):
+        wanted = torch.gather(full, 1, latents.positions[..., None].expand_as(mine))
+        torch.testing.assert_close(mine[real], wanted[real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_hidden_pixels_change_nothing(stem: str) -> None:
+    model = AUModel(SIZE, GRID, REGIONS, "nano", stem).eval()
+    image, visible = faces(2), masks([6, 6])
+    other = torch.where(unpatchify(visible[..., None].expand(-1, -1, 3 * 12 * 12).float(), 12) > 0, image, faces(2))
+    assert not torch.equal(image, other)
+    for mine, same in zip(model(image, visible), model(other, visible)):
+        torch.testing.assert_close(mine, same, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_neighbours_in_the_batch_change_nothing(stem: str) -> None:
+    """Padding for a neighbour with more visible tokens must not reach this face."""
+    model = AUModel(SIZE, GRID, REGIONS, "nano", stem).eval()
+    image, visible = faces(3), masks([2, 9, 16])
+    together = model(image, visible)
+    for i in range(3):
+        alone = model(image[i : i + 1], visible[i : i + 1])
+        for mine, same in zip(together, alone):
+            torch.testing.assert_close(mine[i : i + 1], same, atol=1e-5, rtol=1e-5)
+
+
+def test_all_visible_equals_no_mask() -> None:
+    model = AUModel(SIZE, GRID, REGIONS, "nano", "linear").eval()
+    image = faces(2)
+    for mine, same in zip(model(image, masks([16, 16])), model(image)):
+        torch.testing.assert_close(mine, same)
+
+
+def test_shapes_of_the_output() -> None:
+    logits, nodes, edges = AUModel(SIZE, GRID, REGIONS, "nano", "conv")(faces(2), masks([5, 0]))
+    A = len(REGIONS)
+    assert logits.shape == (2, A) and nodes.shape[:2] == (2, A) and edges.shape[:3] == (2, A, A)
+    assert all(value.isfinite().all() for value in (logits, nodes, edges))
+
+
+def test_visible_positions_names_the_visible_first() -> None:
+    visible = torch.tensor([[0, 1, 0, 1], [1, 0, 0, 0]], dtype=torch.bool)
+    positions, valid = visible_positions(visible)
+    assert positions.tolist()[0] == [1, 3] and positions.tolist()[1][0] == 0
+    assert valid is not None and valid.tolist() == [[True, True], [True, False]]
+
+
+def test_patchify_and_back() -> None:
+    image = faces(2).float()
+    torch.testing.assert_close(unpatchify(patchify(image, 12), 12), image)
+    assert torch.equal(patchify(image, 12)[0, 1].reshape(3, 12, 12), image[0, :, :12, 12:24])
+
+
+def test_reconstruction_keeps_visible_pixels_and_loss_looks_at_hidden_ones_only() -> None:
+    encoder = MaskedEncoder(SIZE, GRID, "nano", "linear").eval()
+    decoder = MaskedDecoder(encoder, "nano").eval()
+    image, visible = faces(2), masks([4, 12])
+    filled = reconstruct(encoder, decoder, image, visible)
+    seen = unpatchify(visible[..., None].expand(-1, -1, 3 * 12 * 12).float(), 12) > 0
+    assert filled.dtype == torch.uint8 and torch.equal(filled[seen], image[seen])
+    assert not torch.equal(filled[~seen], image[~seen])
+    patches = encoder.patches(image)
+    pixels, statistics = decoder(encoder(image, visible))
+    changed = pixels.clone()
+    changed[visible] += 7.0
+    loss = reconstruction_loss(patches, pixels, statistics, visible)
+    torch.testing.assert_close(reconstruction_loss(patches, changed, statistics, visible), loss)
+    changed[~visible] += 7.0
+    assert reconstruction_loss(patches, changed, statistics, visible) > loss

@@ -1,0 +1,126 @@
+"""`fau-mae run` from end to end on tiny data: interrupted, resumed, done, refused; then `evaluate` and `detect`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import pytest
+from conftest import TINY
+from fixtures_datasets import write_disfa
+from skimage.data import astronaut
+
+from data_modules.store import FaceStore
+from fau_mae import runs
+
+FauMae = Callable[..., int]
+TINY_RUN = [word for flag in TINY for word in ("--set", flag.removeprefix("--"))]
+TINY_RUN += ["--set", "ladder.severities=[0.5]"]
+
+
+def run(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> int:
+    return fau_mae("run", "quickstart", "--store", store.path, "--out", out, *TINY_RUN, *more)
+
+
+@pytest.fixture(scope="module")
+def done(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny quickstart, interrupted twice on its way: between two stages and inside the sweep."""
+    from fau_mae.cli import main
+    from fau_mae.evaluation import sweep
+
+    out = tmp_path_factory.mktemp("runs") / "quickstart"
+    go = lambda: run(lambda *a: main([str(x) for x in a]), tiny_store, out)  # noqa: E731
+    monkey = pytest.MonkeyPatch()
+    launch = runs._launch
+    monkey.setattr(runs, "_launch", lambda line: launch(line) if "teacher.yaml" not in line[2] else _cut())
+    with pytest.raises(RuntimeError, match="power cut"):
+        go()
+    assert (out / "fold1-seed0/pretrain/finished").exists() and not (out / "fold1-seed0/teacher").exists()
+    monkey.undo()
+    monkey.setattr(sweep, "_write_examples", lambda *_: _cut())
+    with pytest.raises(RuntimeError, match="power cut"):
+        go()
+    monkey.undo()
+    assert go() == 0
+    return out
+
+
+def _cut() -> None:
+    raise RuntimeError("power cut")
+
+
+def test_the_run_leaves_what_the_readme_promises(done: Path) -> None:
+    results = pd.read_parquet(done / "results.parquet")
+    assert set(results["method"]) == {"clean", "reconstruct", "augmented", "dropped", "student"}
+    assert set(results["kind"]) == {"none", "patches", "block"} and set(results["severity"]) == {0.0, 0.5}
+    assert (done / "report.html").stat().st_size < 10_000_000 and (done / "curves.png").exists()
+    assert (done / "fold1-seed0/predictions/test/examples.parquet").exists()
+
+
+def test_a_finished_run_says_so_at_once(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_run_fold", lambda *_: _cut())
+    assert run(fau_mae, tiny_store, done) == 0
+    out = capsys.readouterr().out
+    assert "done already" in out and "student" in out and "report.html" in out
+
+
+def test_other_settings_in_the_same_folder_are_refused(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, capsys
+) -> None:
+    assert run(fau_mae, tiny_store, done, "--set", "ladder.severities=[0.25]") == 2
+    assert "another" in capsys.readouterr().err
+
+
+def test_evaluate_gives_the_probabilities_of_the_run(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, tmp_path: Path
+) -> None:
+    checkpoint = done / "fold1-seed0/student/checkpoints/last.ckpt"
+    arguments = ["--checkpoint", checkpoint, "--data", tiny_store.path, "--out", tmp_path / "e"]
+    assert fau_mae("evaluate", *arguments, "--kinds", "block", "--severities", "0.5") == 0
+    cell = "predictions/test/student-oracle/block-0.50.parquet"
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "e" / cell), pd.read_parquet(done / "fold1-seed0" / cell), atol=1e-5
+    )
+
+
+def test_detect_reads_a_photo(fau_mae: FauMae, done: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR))
+    checkpoint = done / "fold1-seed0/student/checkpoints/last.ckpt"
+    assert fau_mae("detect", tmp_path / "photo.png", "--out", tmp_path / "d", "--checkpoint", checkpoint) == 0
+    table = pd.read_csv(tmp_path / "d" / "aus.csv")
+    assert len(table) == 1 and table["AU12"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nosuch"], "no experiment"),
+        (["run", "quickstart", "--set", "nonsense"], "KEY=VALUE"),
+        (["run", "quickstart", "--set", "ladder.kind=x"], "ladder has"),
+        (["detect", "photo.png", "--out", "d"], "run quickstart"),
+        (["evaluate", "--checkpoint", "x", "--data", "y", "--out", "z"], "does not exist"),
+        (["prepare", "disfa", "--root", "nowhere", "--out", "s"], "nowhere"),
+        (["prepare", "synthetic", "--identities", "0", "--out", "s"], "identities"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_2(
+    fau_mae: FauMae, tmp_path: Path, capsys, arguments: list[str], words: str
+) -> None:
+    assert fau_mae(*arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("fau-mae: ") and words in line
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_disfa_goes_from_its_layout_on_disk_to_results(fau_mae: FauMae, tmp_path: Path) -> None:
+    write_disfa(tmp_path / "disfa", frames=8)
+    store, out = tmp_path / "store", tmp_path / "run"
+    assert fau_mae("prepare", "disfa", "--root", tmp_path / "disfa", "--out", store, "--size", 48) == 0
+    assert fau_mae("run", "quickstart", "--store", store, "--out", out, *TINY_RUN, "--folds", "1,3") == 0
+    results = pd.read_parquet(out / "results.parquet")
+    assert set(results["dataset"]) == {"disfa"} and set(results["fold"]) == {1, 3}
+    assert set(results["au"]) == {"AU1", "AU2", "AU4", "AU6", "AU9", "AU12", "AU25", "AU26", "macro"}
+    folds = {fold: pd.read_parquet(out / f"fold{fold}-seed0/predictions/test/labels.parquet") for fold in (1, 3)}
+    assert set(folds[1]["subject"]) == {"SN003"} and set(folds[3]["subject"]) == {"SN001"}  # published parts
