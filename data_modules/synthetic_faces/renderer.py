@@ -16,7 +16,7 @@ from data_modules.synthetic_faces.sampler import RENDERED_AUS
 from data_modules.synthetic_faces.scene import Light, Scene, head_rotation, paint_background
 from data_modules.synthetic_faces.wrinkles import expression_relief
 
-RENDERER_VERSION = 3  # raise it whenever the same seed would give another picture
+RENDERER_VERSION = 4  # raise it whenever the same seed would give another picture
 SMALLEST, LARGEST = 32, 1024  # pixels of a side
 _SUPERSAMPLING = 2
 _CAMERA_DISTANCE = 12.0  # decimetres from the eyes
