@@ -68,7 +68,7 @@ class FaceDetector:
         self,
         device: str | torch.device = "cpu",
         min_face: int = 40,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.9),
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
     ):
         self.device, self.min_face, self.thresholds = torch.device(device), min_face, thresholds
         self.pnet, self.rnet, self.onet = (net.to(self.device) for net in load_mtcnn())

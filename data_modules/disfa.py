@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from data_modules.cropping import Source, SourceFrame, Tally, file_hash, prepare_store
 from data_modules.errors import UserError
@@ -60,6 +62,7 @@ def prepare_disfa(
     camera: Literal["left", "right"] = "left",
     drop_bad_frames: bool = False,
     aus: Sequence[int] = DISFA_AUS,
+    landmarks: bool = True,
     preset: str = "canonical",
     encoding: str = "jpeg95",
     workers: int | None = None,
@@ -67,19 +70,26 @@ def prepare_disfa(
 ) -> FaceStore:
     """DISFA on disk -> a store of face crops of `size` pixels, one sequence per subject.
 
-    `drop_bad_frames` leaves out `BAD_FRAMES`. Frames without a face, and those that the labels name but the
-    video does not hold, are counted and listed in `skipped.csv`. An AU whose file lacks a frame is unknown
-    there. Raises `UserError` for a missing root, a video that cannot be read and a malformed label file.
+    `landmarks` takes the 66 points of `Landmark_Points`, where the set has them (left camera), instead of
+    the detector. `drop_bad_frames` leaves out `BAD_FRAMES`. Frames without a face, and those that the labels
+    name but the video does not hold, are counted and listed in `skipped.csv`. An AU whose file lacks a frame
+    is unknown there. Raises `UserError` for a missing root, a video that cannot be read and a malformed label
+    file.
     """
     root = Path(root)
     if unknown := sorted(set(aus) - set(DISFA_ALL_AUS)):
         raise UserError(f"DISFA does not code AU{unknown[0]}; it codes {', '.join(map(str, DISFA_ALL_AUS))}")
-    jobs = {job.subject: job for job in find_subjects(root, camera, tuple(aus), drop_bad_frames)}
+    jobs = {job.subject: job for job in find_subjects(root, camera, tuple(aus), drop_bad_frames, landmarks)}
     for job in jobs.values():
         read_labels(job)  # name what is wrong before any work is done
         if job.video.exists():
             next(read_video(job.video))
-    options = {"camera": camera, "drop_bad_frames": drop_bad_frames, "present_from": PRESENT_FROM}
+    options = {
+        "camera": camera,
+        "drop_bad_frames": drop_bad_frames,
+        "landmarks": landmarks,
+        "present_from": PRESENT_FROM,
+    }
     info = StoreInfo("disfa", tuple(aus), size, encoding, DISFA_PARTS, options)
     return prepare_store(
         Source(jobs, read_frames), out, info, preset=preset, workers=workers, progress=progress
@@ -95,20 +105,24 @@ class DisfaSubject:
     video: Path
     aus: tuple[int, ...]
     drop_bad_frames: bool
+    landmarks: Path | None = None  # folder of this subject's landmark files
 
 
-def find_subjects(root: Path, camera: str, aus: tuple[int, ...], drop_bad_frames: bool) -> list[DisfaSubject]:
+def find_subjects(
+    root: Path, camera: str, aus: tuple[int, ...], drop_bad_frames: bool, landmarks: bool = False
+) -> list[DisfaSubject]:
     """The subjects with a label folder, by name. Raises `UserError` when a folder or every video lacks."""
     side = camera.capitalize()
     labels, videos = root / "ActionUnit_Labels", root / f"Videos_{side}Camera"
     for folder in (root, labels, videos):
         if not folder.is_dir():
             raise UserError(f"no folder {folder}: the DISFA root must hold {labels.name} and {videos.name}")
-    subjects = [
-        DisfaSubject(root, folder.name, videos / f"{side}Video{folder.name}_comp.avi", aus, drop_bad_frames)
-        for folder in sorted(labels.glob("SN*"))
-        if folder.is_dir()
-    ]
+    subjects = []
+    for folder in sorted(path for path in labels.glob("SN*") if path.is_dir()):
+        video = videos / f"{side}Video{folder.name}_comp.avi"
+        points = root / "Landmark_Points" / folder.name / "tmp_frame_lm"
+        points_used = points if landmarks and camera == "left" and points.is_dir() else None
+        subjects.append(DisfaSubject(root, folder.name, video, aus, drop_bad_frames, points_used))
     if not any(job.video.exists() for job in subjects):
         raise UserError(f"{videos} holds no {side}VideoSN001_comp.avi or the like of a subject in {labels}")
     return subjects
@@ -131,7 +145,9 @@ def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
         if number not in intensity:
             tally.skip(source, number, "no label")
         elif number not in left_out:
-            yield _labelled(job, number, image, intensity[number], source_hash)
+            points = read_landmarks(job, number) if job.landmarks else None
+            tally.counts["landmarks missing"] += bool(job.landmarks) and points is None
+            yield _labelled(job, number, image, intensity[number], source_hash, landmarks=points)
     for frame in sorted(f for f in intensity if f > number and f not in left_out):
         missing = "video breaks off" if exists else "video missing"
         yield _labelled(job, frame, None, intensity[frame], source_hash, missing)
@@ -144,10 +160,26 @@ def _labelled(
     intensity: list[float],
     source_hash: str,
     missing: str = "",
+    landmarks: np.ndarray | None = None,
 ) -> SourceFrame:
     labels = [-1 if value != value else int(value >= PRESENT_FROM) for value in intensity]
     source = job.video.relative_to(job.root).as_posix()
-    return SourceFrame(image, job.subject, "", number, labels, intensity, source, source_hash, missing)
+    return SourceFrame(
+        image, job.subject, "", number, labels, intensity, source, source_hash, missing, landmarks
+    )
+
+
+def read_landmarks(job: DisfaSubject, frame: int) -> np.ndarray | None:
+    """The 66 points (66, 2) of frame `frame`; its files count from 0. None for a missing or damaged file."""
+    assert job.landmarks is not None
+    for name in (f"{job.subject}_{frame - 1:04d}_lm.mat", f"l0{frame - 1:04d}_lm.mat"):
+        if (path := job.landmarks / name).is_file():
+            try:
+                points = np.asarray(loadmat(path)["pts"], np.float32)
+            except (MatReadError, NotImplementedError, ValueError, KeyError, TypeError, OSError):
+                return None
+            return points if points.shape == (66, 2) and np.isfinite(points).all() else None
+    return None
 
 
 def read_labels(job: DisfaSubject) -> dict[int, list[float]]:

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_modules.errors import UserError
+from data_modules.remote import address_of, fetch_store
 
 FORMAT_VERSION = 1
 _ROWS_PER_BATCH = 64
@@ -235,13 +236,15 @@ def _write_datasets_files(folder: Path, names: list[str]) -> None:
 class FaceStore:
     """A prepared store, memory-mapped; pictures are decoded when asked for.
 
-    Raises `UserError` when `path` holds no store.
+    `path`: its folder, or an address that fsspec knows (`s3://…`), whose shards are fetched once.
+    Raises `UserError` when it holds no store.
     """
 
     def __init__(self, path: Path | str):
         from datasets import load_from_disk
 
-        self.path = Path(path)
+        address = address_of(path)
+        self.path = Path(path) if address is None else fetch_store(address)
         if not (self.path / "store.json").exists():
             raise UserError(f"{self.path} is not a store: run `fau-mae prepare … --out {self.path}` first")
         meta = json.loads((self.path / "store.json").read_text())

@@ -96,8 +96,9 @@ def write_summary_page(store: FaceStore, summary: StoreSummary, path: Path, seed
     skipped = "".join(_table_row(reason, [f"{number:,}"]) for reason, number in summary.skipped)
     places = "".join(f"<li>{html.escape(line)}" for line in summary.not_stored)
     jpeg = base64.b64encode(encode_image(contact_sheet(store, seed), "jpeg90")).decode()
-    page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(summary.title)}</title>
-<style>body{{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}}
+    page = f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<title>{html.escape(summary.title)}</title>
+<style>body{{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:2em auto;color:#222}}
 table{{border-collapse:collapse}}td,th{{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}}
 td:first-child,th:first-child{{text-align:left}}.facts td{{text-align:left}}img{{max-width:100%}}</style>
 <h1>{html.escape(summary.title)}</h1><table class="facts">{facts}</table>

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures_datasets import disfa_intensity, write_disfa
+from scipy.io import savemat
 
-from data_modules.disfa import BAD_FRAMES, DISFA_PARTS, prepare_disfa
+from data_modules.disfa import BAD_FRAMES, DISFA_PARTS, find_subjects, prepare_disfa, read_labels
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
 from data_modules.store import FaceStore
@@ -139,3 +140,35 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 def test_the_published_lists() -> None:
     assert [list(DISFA_PARTS.values()).count(part) for part in (1, 2, 3)] == [9, 9, 9]
     assert sum(last - first + 1 for runs in BAD_FRAMES.values() for first, last in runs) == 4670
+
+
+def test_frames_and_subjects_per_published_part(tmp_path: Path) -> None:
+    """Labels of DISFA's full size: 27 subjects and 130,814 frames, SN010 one short of 4,845."""
+    (tmp_path / "Videos_LeftCamera").mkdir()
+    for subject in DISFA_PARTS:
+        folder = tmp_path / "ActionUnit_Labels" / subject
+        folder.mkdir(parents=True)
+        frames = 4844 if subject == "SN010" else 4845
+        (folder / f"{subject}_au1.txt").write_text("".join(f"{f},0\n" for f in range(1, frames + 1)))
+    (tmp_path / "Videos_LeftCamera" / "LeftVideoSN001_comp.avi").touch()
+    counts = {1: 0, 2: 0, 3: 0}
+    for job in find_subjects(tmp_path, "left", (1,), False):
+        counts[DISFA_PARTS[job.subject]] += len(read_labels(job))
+    assert counts == {1: 43_604, 2: 43_605, 3: 43_605}
+
+
+def test_landmarks_of_the_data_set_place_the_crop(tmp_path: Path) -> None:
+    """A frame's landmark file, of either naming, says where the face is; without one it is detected."""
+    raw = write_disfa(tmp_path / "raw", ["SN001"], frames=4)
+    folder = raw / "Landmark_Points" / "SN001" / "tmp_frame_lm"
+    folder.mkdir(parents=True)
+    points = np.random.default_rng(0).uniform(60, 180, (66, 2))
+    savemat(folder / "SN001_0000_lm.mat", {"pts": points})
+    savemat(folder / "l00001_lm.mat", {"pts": points})
+    (folder / "SN001_0003_lm.mat").write_bytes(b"not a mat file")
+    store = prepare_disfa(raw, tmp_path / "s", size=64, workers=1, progress=False)
+    assert [len(store.landmarks(row)) for row in range(4)] == [66, 66, 5, 5]
+    assert store.info.counts["faces from landmarks"] == 2 and store.info.counts["landmarks missing"] == 2
+    np.testing.assert_allclose(store.column("box")[0], [*points.min(0), *points.max(0)], rtol=1e-5)
+    without = prepare_disfa(raw, tmp_path / "t", size=64, landmarks=False, workers=1, progress=False)
+    assert [len(without.landmarks(row)) for row in range(4)] == [5, 5, 5, 5]
