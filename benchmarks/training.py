@@ -37,7 +37,9 @@ def main() -> None:
             model = AUModel(SIZE, GRID, regions, "micro", stem, layers=(-1,))
             for block in model.encoder.blocks:
                 block.attn.fused_attn = fused
-            row = "  ".join(f"{share:.0%} visible {step_ms(model, share):5.0f} ms" for share in (1.0, 0.5, 0.25))
+            row = "  ".join(
+                f"{share:.0%} visible {step_ms(model, share):5.0f} ms" for share in (1.0, 0.5, 0.25)
+            )
             print(f"{stem:6} {'fused' if fused else 'explicit':8} {row}")
 
 

@@ -24,7 +24,15 @@ class FaceAugmentation:
     def __init__(self, rotation: float = 6.0, scale: float = 0.08, shift: float = 0.04):
         self.rotation, self.scale, self.shift = rotation, scale, shift
         self.colour = A.Compose(
-            [A.ColorJitter(brightness=(0.75, 1.25), contrast=(0.75, 1.25), saturation=(0.7, 1.3), hue=(-0.02, 0.02), p=0.9)]
+            [
+                A.ColorJitter(
+                    brightness=(0.75, 1.25),
+                    contrast=(0.75, 1.25),
+                    saturation=(0.7, 1.3),
+                    hue=(-0.02, 0.02),
+                    p=0.9,
+                )
+            ]
         )
 
     def __call__(
@@ -39,7 +47,9 @@ class FaceAugmentation:
         matrix[:, 2] += rng.uniform(-1, 1, 2) * self.shift * side
         if mirrored := rng.random() < 0.5:
             matrix = matrix @ np.array([[-1, 0, side - 1], [0, 1, 0], [0, 0, 1]])
-        image = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        image = cv2.warpAffine(
+            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
         self.colour.set_random_seed(int(rng.integers(2**31)))
         image = self.colour(image=image)["image"]
         if landmarks is not None:

@@ -26,7 +26,9 @@ CLEAN = OcclusionSpec("none", 0.0)
 class FaceDataset(Dataset[FaceBatch]):
     """Faces of a store under an occlusion; a key is (row of the store, `OcclusionSpec`)."""
 
-    def __init__(self, store: FaceStore, size: int, grid: int, fill: str, augmentation: FaceAugmentation | None):
+    def __init__(
+        self, store: FaceStore, size: int, grid: int, fill: str, augmentation: FaceAugmentation | None
+    ):
         self.store, self.size, self.grid, self.fill = store, size, grid, fill
         self.augmentation = augmentation
         self.sample_ids = store.column("sample_id")
@@ -128,7 +130,9 @@ class FaceDataModule(L.LightningDataModule):
         """Share of positives among the known labels of the training rows, per AU (A,); NaN where none is known."""
         labels = self.store.column("labels")[self.split.train]
         known = (labels >= 0).sum(0)
-        return torch.from_numpy(np.where(known > 0, (labels == 1).sum(0) / np.maximum(known, 1), np.nan)).float()
+        return torch.from_numpy(
+            np.where(known > 0, (labels == 1).sum(0) / np.maximum(known, 1), np.nan)
+        ).float()
 
     def dataset(self, augment: bool) -> FaceDataset:
         augmentation = FaceAugmentation() if augment else None

@@ -63,7 +63,9 @@ AUS: dict[int, ActionUnit] = {
         ActionUnit(22, "lip funneler", "orbicularis oris", _MOUTH),
         ActionUnit(23, "lip tightener", "orbicularis oris", _MOUTH),
         ActionUnit(24, "lip pressor", "orbicularis oris", _MOUTH),
-        ActionUnit(25, "lips part", "depressor labii inferioris, relaxed mentalis or orbicularis oris", _MOUTH),
+        ActionUnit(
+            25, "lips part", "depressor labii inferioris, relaxed mentalis or orbicularis oris", _MOUTH
+        ),
         ActionUnit(26, "jaw drop", "masseter relaxed; temporalis and internal pterygoid", _JAW),
         ActionUnit(27, "mouth stretch", "pterygoids, digastric", _JAW),
         ActionUnit(43, "eyes closed", "relaxed levator palpebrae superioris", _EYES),

@@ -32,7 +32,9 @@ def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, se
     if not 1 <= fold <= count:
         raise UserError(f"fold {fold} does not exist in {store.path}: it has folds 1 to {count}")
     if missing := sorted(set(subjects) - set(parts)):
-        raise UserError(f"{store.path}: subjects {', '.join(missing[:5])} are in no fold; prepare the store again")
+        raise UserError(
+            f"{store.path}: subjects {', '.join(missing[:5])} are in no fold; prepare the store again"
+        )
     test_subjects = {subject for subject, part in parts.items() if part == count + 1 - fold}
     rest = np.array(sorted(set(subjects) - test_subjects))
     keyed_generator("validation", seed, fold).shuffle(rest)
@@ -50,7 +52,9 @@ def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, se
 
 def _parts_by_subject(subjects: np.ndarray, num_folds: int, path: object) -> dict[str, int]:
     if len(subjects) < num_folds:
-        raise UserError(f"{path} has {len(subjects)} subjects, too few for {num_folds} folds: lower num_folds")
+        raise UserError(
+            f"{path} has {len(subjects)} subjects, too few for {num_folds} folds: lower num_folds"
+        )
     order = keyed_generator("folds").permutation(subjects)
     return {str(subject): 1 + place % num_folds for place, subject in enumerate(order)}
 

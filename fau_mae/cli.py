@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import ctypes
-import logging
 import os
 import sys
 import warnings
@@ -45,16 +44,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name in LIGHTNING_COMMANDS:
-        commands.add_parser(name, help=f"{name} one stage from a config (Lightning's options)", add_help=False)
+        commands.add_parser(
+            name, help=f"{name} one stage from a config (Lightning's options)", add_help=False
+        )
     _add_prepare(commands)
     _add_run(commands)
     _add_evaluate(commands)
     _add_report(commands)
     _add_detect(commands)
+    _add_occlude(commands)
+    _add_evaluate_predictions(commands)
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str, run: Callable, about: str) -> argparse.ArgumentParser:
+def _command(
+    commands: argparse._SubParsersAction, name: str, run: Callable, about: str
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name, help=about, description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -66,19 +71,27 @@ def _add_prepare(commands: argparse._SubParsersAction) -> None:
     prepare = commands.add_parser("prepare", help="raw files -> a store of aligned faces with labels")
     sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
 
-    synthetic = _command(sources, "synthetic", _prepare_synthetic, "render faces whose action units are known exactly")
+    synthetic = _command(
+        sources, "synthetic", _prepare_synthetic, "render faces whose action units are known exactly"
+    )
     synthetic.add_argument("--identities", type=int, default=300, help="people")
     synthetic.add_argument("--frames", type=int, default=20, help="pictures of each")
     synthetic.add_argument("--size", type=int, default=96, help="pixels of a side")
     synthetic.add_argument("--seed", type=int, default=0, help="of everything random")
     synthetic.add_argument("--out", type=Path, required=True, help="folder of the store")
 
-    disfa = _command(sources, "disfa", _prepare_disfa, "DISFA's videos and label files, as its licence holders get them")
-    disfa.add_argument("--root", type=Path, required=True, help="folder that holds ActionUnit_Labels and the videos")
+    disfa = _command(
+        sources, "disfa", _prepare_disfa, "DISFA's videos and label files, as its licence holders get them"
+    )
+    disfa.add_argument(
+        "--root", type=Path, required=True, help="folder that holds ActionUnit_Labels and the videos"
+    )
     disfa.add_argument("--out", type=Path, required=True, help="folder of the store")
     disfa.add_argument("--size", type=int, default=224, help="pixels of a side")
     disfa.add_argument("--camera", choices=("left", "right"), default="left", help="which of the two videos")
-    disfa.add_argument("--drop-bad-frames", action="store_true", help="leave out the frames common work calls bad")
+    disfa.add_argument(
+        "--drop-bad-frames", action="store_true", help="leave out the frames common work calls bad"
+    )
 
 
 def _prepare_synthetic(options: argparse.Namespace) -> None:
@@ -103,14 +116,20 @@ def _prepare_disfa(options: argparse.Namespace) -> None:
 
 
 def _add_run(commands: argparse._SubParsersAction) -> None:
-    run = _command(commands, "run", _run, "all stages of an experiment, then the occlusion sweep and the report")
+    run = _command(
+        commands, "run", _run, "all stages of an experiment, then the occlusion sweep and the report"
+    )
     run.add_argument("experiment", help="a built-in name (quickstart, …) or a folder with experiment.yaml")
     run.add_argument("--out", type=Path, default=None, help="folder of the run (default: runs/EXPERIMENT)")
     run.add_argument("--store", type=Path, default=None, help="use this store instead of preparing one")
     run.add_argument("--folds", type=_numbers, default=None, help="such as 1,2,3 (default: the experiment's)")
     run.add_argument("--seeds", type=_numbers, default=None, help="such as 0,1,2 (default: the experiment's)")
     run.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting, e.g. trainer.max_epochs=1"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a setting, e.g. trainer.max_epochs=1",
     )
 
 
@@ -124,10 +143,12 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate = _command(commands, "evaluate", _evaluate, "the occlusion ladder for any checkpoint")
     evaluate.add_argument("--checkpoint", type=Path, required=True, help="a Teacher or Student checkpoint")
     evaluate.add_argument("--data", type=Path, required=True, help="a store")
-    evaluate.add_argument("--out", type=Path, required=True, help="folder for predictions and results.parquet")
-    evaluate.add_argument("--kinds", type=_words, default=["patches", "block"], help="occlusions, comma-separated")
     evaluate.add_argument(
-        "--severities", type=_fractions, default=[0.1, 0.25, 0.5, 0.75, 0.9], help="hidden shares, comma-separated"
+        "--out", type=Path, required=True, help="folder for predictions and results.parquet"
+    )
+    evaluate.add_argument("--kinds", nargs="+", default=["patches", "block"], help="occlusions")
+    evaluate.add_argument(
+        "--severities", nargs="+", type=float, default=[0.1, 0.25, 0.5, 0.75, 0.9], help="hidden shares"
     )
     evaluate.add_argument("--fold", type=int, default=1, help="whose test subjects are used")
     evaluate.add_argument("--num-folds", type=int, default=3, help="folds of a store without published ones")
@@ -163,10 +184,14 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _add_detect(commands: argparse._SubParsersAction) -> None:
-    detect = _command(commands, "detect", _detect, "pictures, folders or videos -> AU table and overlay pictures")
+    detect = _command(
+        commands, "detect", _detect, "pictures, folders or videos -> AU table and overlay pictures"
+    )
     detect.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, folders or videos")
     detect.add_argument("--out", type=Path, required=True, help="folder for aus.csv and the overlays")
-    detect.add_argument("--checkpoint", type=Path, default=None, help="(default: the student of runs/quickstart)")
+    detect.add_argument(
+        "--checkpoint", type=Path, default=None, help="(default: the student of runs/quickstart)"
+    )
 
 
 def _detect(options: argparse.Namespace) -> None:
@@ -175,24 +200,72 @@ def _detect(options: argparse.Namespace) -> None:
     detect_with_checkpoint(options.inputs, options.out, options.checkpoint)
 
 
+def _add_occlude(commands: argparse._SubParsersAction) -> None:
+    occlude = _command(
+        commands, "occlude", _occlude, "occluded copies of pictures, with masks, to test other models"
+    )
+    occlude.add_argument("input", type=Path, help="a face crop or a folder of them")
+    occlude.add_argument(
+        "--out", type=Path, required=True, help="folder for pictures, masks and manifest.csv"
+    )
+    occlude.add_argument("--kind", nargs="+", default=["patches", "block"], help="occlusions")
+    occlude.add_argument("--severity", nargs="+", type=float, default=[0.25, 0.5, 0.75], help="hidden shares")
+    occlude.add_argument("--fill", default="mean", help="what hidden pixels of grid kinds show")
+    occlude.add_argument("--grid", type=int, default=14, help="cells of a side of the grid kinds")
+    occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
+
+
+def _occlude(options: argparse.Namespace) -> None:
+    from fau_mae.evaluation.occlude_files import occlude_files
+
+    count = occlude_files(
+        options.input,
+        options.out,
+        kinds=options.kind,
+        severities=options.severity,
+        fill=options.fill,
+        grid=options.grid,
+        objects=options.objects,
+    )
+    print(f"{options.out}: {count} pictures, their masks and manifest.csv")
+
+
+def _add_evaluate_predictions(commands: argparse._SubParsersAction) -> None:
+    score = _command(
+        commands,
+        "evaluate-predictions",
+        _evaluate_predictions,
+        "score another model's AU table under our protocol",
+    )
+    score.add_argument(
+        "table", type=Path, help="CSV or Parquet of probabilities; see docs/occlusion-benchmark.md"
+    )
+    score.add_argument(
+        "--labels", type=Path, default=None, help="CSV or Parquet of labels, if not in the table"
+    )
+    score.add_argument("--dataset", default="unnamed", help="name for the results")
+    score.add_argument("--out", type=Path, required=True, help="folder for results.parquet")
+
+
+def _evaluate_predictions(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from fau_mae.evaluation.foreign import evaluate_predictions
+    from fau_mae.evaluation.scoring import macro_table
+
+    results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)
+    for table in macro_table(results):
+        Console(width=100).print(table)
+
+
 def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
-
-
-def _fractions(text: str) -> list[float]:
-    return [float(word) for word in text.split(",")]
-
-
-def _words(text: str) -> list[str]:
-    return text.split(",")
 
 
 def entry() -> None:
     """The console script: quiet the libraries, run, exit."""
     _keep_freed_memory()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     os.environ.setdefault("WANDB_SILENT", "true")
     sys.exit(main())
 

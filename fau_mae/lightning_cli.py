@@ -3,14 +3,20 @@
 import argparse
 import difflib
 import inspect
+import json
+import logging
 import os
 import re
+import resource
+import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
 import pandas as pd
+import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -65,6 +71,7 @@ class StageCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Keep the whole config, as a file and in W&B."""
+        self._started = time.monotonic()
         config = self.config.fit
         text = self._parser("fit").dump(config, skip_validation=True)
         if self.trainer.is_global_zero:
@@ -76,15 +83,30 @@ class StageCLI(LightningCLI):
 
     def after_fit(self) -> None:
         if self.trainer.is_global_zero and self.trainer.state.finished:
+            write_atomically(Path(self.config.fit.out) / "cost.json", json.dumps(self._cost(), indent=1))
             _join_metrics(Path(self.config.fit.out))
             (Path(self.config.fit.out) / FINISHED).touch()
+
+    def _cost(self) -> dict[str, float | int | str]:
+        """What this training took; after an interruption, the last part of it."""
+        if torch.cuda.is_available():
+            peak = torch.cuda.max_memory_allocated()
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+                1 if sys.platform == "darwin" else 1024
+            )
+        return {
+            "seconds": round(time.monotonic() - self._started, 1),
+            "peak_memory_mb": round(peak / 2**20),
+            "device": self.trainer.strategy.root_device.type,
+            "processes": self.trainer.world_size,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+        }
 
 
 def run_lightning(arguments: Sequence[str]) -> None:
     """Run `fit`, `validate` or `test` with Lightning's options. Raises `UserError` for a config that does not parse."""
-    # We do run from within Python: a run trains several stages in one process.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    warnings.filterwarnings("ignore", message="Experiment logs directory")  # its files are kept, see below
+    _quiet_lightning()
     try:
         StageCLI(
             L.LightningModule,
@@ -106,6 +128,20 @@ def run_lightning(arguments: Sequence[str]) -> None:
         raise UserError(_one_line(str(error))) from error
     finally:
         tracking.finish()
+
+
+def _quiet_lightning() -> None:
+    """Keep progress bars and real warnings; drop advertisements and warnings about what is done on purpose."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "LightningCLI's args parameter",  # a run trains several stages in one process, so from within Python
+        "Experiment logs directory",  # `_set_metrics_aside` keeps what was there
+        "Checkpoint directory",  # resumed stages write where they wrote before
+        ".*does not have many workers",  # on few cores workers only compete with the training itself
+        ".*isinstance\\(treespec, LeafSpec\\)",  # between lightning and torch: Lightning-AI/pytorch-lightning
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _set_metrics_aside(out: Path) -> None:
@@ -139,7 +175,17 @@ def _one_line(message: str) -> str:
 
 def _known_names() -> set[str]:
     """Last parts of the keys that a stage's config may hold."""
-    known = {"out", "experiment", "seed_everything", "class_path", "init_args", "model", "data", "trainer", "ckpt_path"}
+    known = {
+        "out",
+        "experiment",
+        "seed_everything",
+        "class_path",
+        "init_args",
+        "model",
+        "data",
+        "trainer",
+        "ckpt_path",
+    }
     for takes in (L.Trainer, FaceDataModule, tasks.MAEPretraining, tasks.Student, AUTask, OptimConfig):
         known |= set(inspect.signature(takes).parameters)
     return known

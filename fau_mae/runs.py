@@ -7,7 +7,6 @@ settings: another run with other settings in the same folder is refused rather t
 
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -106,7 +105,7 @@ def _remembered(out: Path, settings: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _apply_overrides(experiment: Experiment, overrides: list[str]) -> dict[str, list[str]]:
-    """`--set` values: prepare.KEY and ladder.KEY change the experiment, STAGE.KEY one stage, any other KEY all stages."""
+    """`--set` values: prepare.KEY and ladder.KEY change the experiment, STAGE.KEY one stage, any other KEY all."""
     for_stages: dict[str, list[str]] = {stage: [] for stage in experiment.stages}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -169,7 +168,10 @@ def _launch(line: list[str]) -> None:
     """Train in this process, or in one of its own where Lightning starts more, which repeat their command line."""
     from fau_mae.lightning_cli import run_lightning
 
-    if any(option.startswith(("--trainer.devices", "--trainer.strategy", "--trainer.num_nodes")) for option in line):
+    if any(
+        option.startswith(("--trainer.devices", "--trainer.strategy", "--trainer.num_nodes"))
+        for option in line
+    ):
         done = subprocess.run([sys.executable, "-m", "fau_mae.cli", *line], check=False)
         if done.returncode:
             raise UserError(f"the stage ended with exit code {done.returncode}; its own message is above")
@@ -207,6 +209,7 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     from fau_mae.evaluation.figures import curve_figure
     from fau_mae.evaluation.report import write_report
     from fau_mae.evaluation.scoring import score_predictions
+    from fau_mae.evaluation.sweep import write_parquet
 
     first = next(iter(experiment.methods.values()))[0]
     tables = []
@@ -221,13 +224,13 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
                 fold=fold,
                 seed=seed,
                 checkpoints={
-                    name: str(_last(folder, stages[0]).relative_to(out)) for name, stages in experiment.methods.items()
+                    name: str(_last(folder, stages[0]).relative_to(out))
+                    for name, stages in experiment.methods.items()
                 },
             )
         )
     results = pd.concat(tables, ignore_index=True)
-    results.to_parquet(out / "results.parquet.tmp", index=False)
-    shutil.move(out / "results.parquet.tmp", out / "results.parquet")
+    write_parquet(results, out / "results.parquet")
     curve_figure(results, out / "curves.png")
     write_report([out], out / "report.html")
 

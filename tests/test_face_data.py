@@ -15,7 +15,9 @@ from data_modules.store import FaceStore
 
 
 def module(source: FaceStore, **settings) -> FaceDataModule:
-    return FaceDataModule(**{"store": source.path, "grid": 4, "batch_size": 4, "kinds": ("patches", "block"), **settings})
+    return FaceDataModule(
+        **{"store": source.path, "grid": 4, "batch_size": 4, "kinds": ("patches", "block"), **settings}
+    )
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(tiny_store: FaceStore) -> None:

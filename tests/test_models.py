@@ -29,7 +29,9 @@ def _same_weights() -> None:
     torch.manual_seed(3)
 
 
-def masked_full_sequence(encoder: MaskedEncoder, image: torch.Tensor, visible: torch.Tensor) -> list[torch.Tensor]:
+def masked_full_sequence(
+    encoder: MaskedEncoder, image: torch.Tensor, visible: torch.Tensor
+) -> list[torch.Tensor]:
     """Plain reference: every token goes through every block, hidden ones barred from attention by a key mask."""
     B, N = visible.shape
     everywhere = torch.arange(N).expand(B, N)
@@ -64,7 +66,9 @@ def test_gathering_equals_the_masked_full_sequence(stem: str, counts: list[int])
 def test_hidden_pixels_change_nothing(stem: str) -> None:
     model = AUModel(SIZE, GRID, REGIONS, "nano", stem).eval()
     image, visible = faces(2), masks([6, 6])
-    other = torch.where(unpatchify(visible[..., None].expand(-1, -1, 3 * 12 * 12).float(), 12) > 0, image, faces(2))
+    other = torch.where(
+        unpatchify(visible[..., None].expand(-1, -1, 3 * 12 * 12).float(), 12) > 0, image, faces(2)
+    )
     assert not torch.equal(image, other)
     for mine, same in zip(model(image, visible), model(other, visible)):
         torch.testing.assert_close(mine, same, atol=1e-6, rtol=1e-5)

@@ -122,5 +122,7 @@ def test_disfa_goes_from_its_layout_on_disk_to_results(fau_mae: FauMae, tmp_path
     results = pd.read_parquet(out / "results.parquet")
     assert set(results["dataset"]) == {"disfa"} and set(results["fold"]) == {1, 3}
     assert set(results["au"]) == {"AU1", "AU2", "AU4", "AU6", "AU9", "AU12", "AU25", "AU26", "macro"}
-    folds = {fold: pd.read_parquet(out / f"fold{fold}-seed0/predictions/test/labels.parquet") for fold in (1, 3)}
+    folds = {
+        fold: pd.read_parquet(out / f"fold{fold}-seed0/predictions/test/labels.parquet") for fold in (1, 3)
+    }
     assert set(folds[1]["subject"]) == {"SN003"} and set(folds[3]["subject"]) == {"SN001"}  # published parts

@@ -22,9 +22,19 @@ QUICKSTART = experiments_root() / "quickstart"
 STAGES = list(load_experiment("quickstart").stages)
 
 
-def fit(fau_mae: FauMae, stage: str, store: FaceStore, out: Path, *more: str, init: Path | None = None) -> int:
+def fit(
+    fau_mae: FauMae, stage: str, store: FaceStore, out: Path, *more: str, init: Path | None = None
+) -> int:
     """One quickstart stage on the tiny store, from scratch unless `init` is given."""
-    arguments = ["fit", "--config", QUICKSTART / f"{stage}.yaml", "--out", out, f"--data.store={store.path}", *TINY]
+    arguments = [
+        "fit",
+        "--config",
+        QUICKSTART / f"{stage}.yaml",
+        "--out",
+        out,
+        f"--data.store={store.path}",
+        *TINY,
+    ]
     if stage != "pretrain":
         arguments.append(f"--model.init_args.init_from={init or 'null'}")
     if stage == "student":
@@ -67,10 +77,19 @@ def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
     assert fit(fau_mae, "teacher", tiny_store, out) == 0
     (run,) = out.glob("wandb/offline-run-*/*.wandb")
     shown = subprocess.run(
-        [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", run], capture_output=True, text=True
+        [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", run],
+        capture_output=True,
+        text=True,
     )
     assert shown.returncode == 0, shown.stderr
-    for words in ("train/loss", "val/auroc", "num_folds", "layer_decay", "gradient_clip_val", "fau_mae.tasks.Teacher"):
+    for words in (
+        "train/loss",
+        "val/auroc",
+        "num_folds",
+        "layer_decay",
+        "gradient_clip_val",
+        "fau_mae.tasks.Teacher",
+    ):
         assert words in shown.stdout
 
 
@@ -112,7 +131,9 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     assert all(torch.equal(a["state_dict"][name], b["state_dict"][name]) for name in a["state_dict"])
 
 
-def test_two_processes_have_the_losses_of_one(fau_mae: FauMae, tiny_store: FaceStore, teacher: Path, tmp_path: Path) -> None:
+def test_two_processes_have_the_losses_of_one(
+    fau_mae: FauMae, tiny_store: FaceStore, teacher: Path, tmp_path: Path
+) -> None:
     """DDP over two CPU processes, half the batch each."""
     common = ["--trainer.accelerator=cpu", "--trainer.limit_train_batches=3"]
     one, two = tmp_path / "one" / "student", tmp_path / "two" / "student"
@@ -121,7 +142,12 @@ def test_two_processes_have_the_losses_of_one(fau_mae: FauMae, tiny_store: FaceS
     line += [f"--data.store={tiny_store.path}", *TINY, *common, "--data.batch_size=2"]
     line += [f"--model.init_args.init_from={teacher}", f"--model.init_args.teacher={teacher}"]
     line += ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    done = subprocess.run([str(word) for word in line], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [str(word) for word in line],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert losses(two) == pytest.approx(losses(one), abs=1e-4) and len(losses(one)) == 3
 
@@ -144,7 +170,9 @@ def test_wrong_settings_end_in_one_line_and_exit_code_2(
     assert not (tmp_path / "t" / "finished").exists()
 
 
-def test_an_unknown_key_in_a_config_file_names_it(fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys) -> None:
+def test_an_unknown_key_in_a_config_file_names_it(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
+) -> None:
     shutil.copytree(QUICKSTART, tmp_path / "mine")
     path = tmp_path / "mine" / "teacher.yaml"
     path.write_text(path.read_text().replace("gradient_clip_val", "gradient_clip_vall"))
@@ -156,7 +184,10 @@ def test_an_unknown_key_in_a_config_file_names_it(fau_mae: FauMae, tiny_store: F
 def test_a_checkpoint_of_another_shape_is_refused(
     fau_mae: FauMae, tiny_store: FaceStore, teacher: Path, tmp_path: Path, capsys
 ) -> None:
-    assert fit(fau_mae, "teacher", tiny_store, tmp_path / "t", "--model.init_args.stem=linear", init=teacher) == 2
+    assert (
+        fit(fau_mae, "teacher", tiny_store, tmp_path / "t", "--model.init_args.stem=linear", init=teacher)
+        == 2
+    )
     assert "stem" in capsys.readouterr().err
     assert fit(fau_mae, "teacher", tiny_store, tmp_path / "t", "--data.grid=3", init=teacher) == 2
     assert "shape" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The renderer: truth agrees with the picture, pictures depend on their numbers alone, AUs follow the copula."""
+"""The renderer: truth agrees with the picture, its numbers alone decide a picture, AUs follow the copula."""
 
 import numpy as np
 import pytest

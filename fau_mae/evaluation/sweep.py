@@ -18,6 +18,7 @@ from data_modules.face_data import CLEAN, FaceDataModule
 from data_modules.facs import au_name
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.store import encode_image
+from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.models.checkpoints import load_au_model, load_mae
 from fau_mae.models.decoder import reconstruct
 
@@ -35,10 +36,10 @@ class Method(NamedTuple):
 
 
 def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.device) -> Method:
-    """A Teacher or Student checkpoint as it is; only a Student is given the mask."""
+    """A Teacher or Student checkpoint as it is; only a Student is given the mask. Raises `UserError` for other AUs."""
     loaded = load_au_model(checkpoint)
     if loaded.aus != aus:
-        raise UserError(f"{checkpoint} knows AUs {loaded.aus}, the store has {aus}: evaluate it on a store of its own")
+        raise UserError(f"{checkpoint} knows AUs {loaded.aus}, the store has {aus}; use a store of its own")
     model = loaded.model.to(device)
 
     def predict(batch: FaceBatch) -> Tensor:
@@ -47,7 +48,9 @@ def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.d
     return Method(name, "oracle" if loaded.uses_mask else "none", checkpoint, predict)
 
 
-def reconstruct_method(name: str, checkpoint: Path, mae: Path, aus: tuple[int, ...], device: torch.device) -> Method:
+def reconstruct_method(
+    name: str, checkpoint: Path, mae: Path, aus: tuple[int, ...], device: torch.device
+) -> Method:
     """The pre-trained autoencoder fills the hidden patches in, then the clean model reads the whole picture."""
     clean = au_method(name, checkpoint, aus, device)
     encoder, decoder = (module.to(device) for module in load_mae(mae))
@@ -60,15 +63,20 @@ def reconstruct_method(name: str, checkpoint: Path, mae: Path, aus: tuple[int, .
 
 def ladder(kinds: Sequence[str], severities: Sequence[float]) -> list[OcclusionSpec]:
     """Clean faces once, then every kind at every severity above 0, under the protocol's own masks."""
-    return [CLEAN] + [OcclusionSpec(kind, severity) for kind in kinds for severity in severities if severity > 0]
+    return [CLEAN] + [
+        OcclusionSpec(kind, severity) for kind in kinds for severity in severities if severity > 0
+    ]
 
 
 @torch.inference_mode()
-def sweep(methods: Sequence[Method], data: FaceDataModule, specs: Sequence[OcclusionSpec], run_dir: Path) -> None:
+def sweep(
+    methods: Sequence[Method], data: FaceDataModule, specs: Sequence[OcclusionSpec], run_dir: Path
+) -> None:
     """Write the predictions of all methods under all occlusions, and example faces; what is there already is kept.
 
     Files: `predictions/<split>/<method>-<mask_source>/<kind>-<severity>.parquet` with sample_id, subject, hidden
-    (exact hidden share of the crop's tokens) and one probability column per AU; `labels.parquet` beside them.
+    (exact hidden share of the crop's tokens) and one probability column per AU; `labels.parquet` beside them, and
+    in `regions/` the hidden share of each AU's region.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with Progress(transient=True) as progress:
@@ -98,19 +106,26 @@ def _sweep_cell(
         return
     subjects = np.unique(data.store.column("subject"))
     columns: dict[str, list[np.ndarray]] = {"sample_id": [], "subject": [], "hidden": []}
+    regions: list[np.ndarray] = []
     probabilities: dict[Method, list[np.ndarray]] = {method: [] for method in todo}
     for batch in data.ladder_dataloader(split, spec):
         columns["sample_id"].append(batch.sample_id.numpy())
         columns["subject"].append(subjects[batch.subject.numpy()])
         columns["hidden"].append((~batch.visible).float().mean(1).numpy())  # True = visible
+        regions.append(region_hidden_share(batch.visible.numpy(), data.aus))  # (B, A)
         on_device = FaceBatch(*(field.to(device) for field in batch))
         for method in todo:
             probabilities[method].append(method.predict(on_device).float().cpu().numpy())
     table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
     names = [au_name(au) for au in data.aus]
+    shares = pd.DataFrame(np.concatenate(regions), columns=names)
+    shares.insert(0, "sample_id", table["sample_id"])
+    write_parquet(
+        shares.drop_duplicates("sample_id"), folder / "regions" / f"{spec.kind}-{spec.severity:.2f}.parquet"
+    )
     for method in todo:
         values = pd.DataFrame(np.concatenate(probabilities[method]), columns=names)
-        _write_parquet(pd.concat([table, values], axis=1).drop_duplicates("sample_id"), files[method])
+        write_parquet(pd.concat([table, values], axis=1).drop_duplicates("sample_id"), files[method])
 
 
 def _cell_path(folder: Path, method: Method, spec: OcclusionSpec) -> Path:
@@ -122,7 +137,7 @@ def _write_labels(data: FaceDataModule, split: str, folder: Path) -> None:
     table = pd.DataFrame(data.store.column("labels")[rows], columns=[au_name(au) for au in data.aus])
     table.insert(0, "sample_id", data.store.column("sample_id")[rows])
     table.insert(1, "subject", data.store.column("subject")[rows])
-    _write_parquet(table, folder / "labels.parquet")
+    write_parquet(table, folder / "labels.parquet")
 
 
 def _write_examples(
@@ -143,7 +158,9 @@ def _write_examples(
     for spec in specs:
         for row in rows:
             batch = FaceBatch(*(field[None].to(device) for field in dataset[int(row), spec]))
-            said = {method.name: _named(names, method.predict(batch)[0].float().tolist()) for method in methods}
+            said = {
+                method.name: _named(names, method.predict(batch)[0].float().tolist()) for method in methods
+            }
             picture = batch.image[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
             side = max(96, min(160, picture.shape[0]))
             records.append(
@@ -156,14 +173,14 @@ def _write_examples(
                     "labels": json.dumps(_named(names, batch.labels[0].tolist())),
                 }
             )
-    _write_parquet(pd.DataFrame(records), path)
+    write_parquet(pd.DataFrame(records), path)
 
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     return dict(zip(names, values))
 
 
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Write aside, then rename: an interrupted sweep leaves whole files only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".tmp")
@@ -208,7 +225,7 @@ def evaluate_checkpoint(
         seed=data.seed,
         checkpoints={name: str(checkpoint)},
     )
-    _write_parquet(results, out / "results.parquet")
+    write_parquet(results, out / "results.parquet")
     for table in macro_table(results):
         Console(width=100).print(table)
     print(f"predictions and results.parquet are in {out}")

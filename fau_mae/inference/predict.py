@@ -16,7 +16,9 @@ DEFAULT_CHECKPOINT = Path("runs/quickstart/fold1-seed0/student/checkpoints/last.
 def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path | None) -> None:
     """Faces of `inputs` -> `out/aus.csv` and overlay pictures, read by `checkpoint`; every token counts as visible."""
     if checkpoint is None and not DEFAULT_CHECKPOINT.is_file():
-        raise UserError(f"no --checkpoint given and {DEFAULT_CHECKPOINT} is not there: run `fau-mae run quickstart` first")
+        raise UserError(
+            f"no --checkpoint given and {DEFAULT_CHECKPOINT} is not there: run `fau-mae run quickstart` first"
+        )
     loaded = load_au_model(checkpoint or DEFAULT_CHECKPOINT)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = loaded.model.to(device)

@@ -56,7 +56,9 @@ def load_matching(model: AUModel, path: Path) -> None:
 
 def _read(path: Path, kind: str | None = None) -> dict[str, Any]:
     if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist: run the stage that makes it, or name another file")
+        raise UserError(
+            f"checkpoint {path} does not exist: run the stage that makes it, or name another file"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         found = checkpoint["fau_mae"]["kind"]
@@ -76,7 +78,9 @@ def _load_all(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Load every weight of `module`, or say in one line which one does not fit."""
     for name, wanted in module.state_dict().items():
         if name not in state:
-            raise UserError(f"{path}: weight {name} is missing; was it trained with another stem, size or head?")
+            raise UserError(
+                f"{path}: weight {name} is missing; was it trained with another stem, size or head?"
+            )
         if state[name].shape != wanted.shape:
             raise UserError(
                 f"{path}: weight {name} has shape {tuple(state[name].shape)}, this model needs {tuple(wanted.shape)}; "

@@ -21,7 +21,9 @@ class MaskedDecoder(nn.Module):
         self.patch = encoder.patch
         self.embed = nn.Linear(encoder.dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.register_buffer("pos_embed", build_sincos2d_pos_embed([encoder.grid] * 2, dim)[None])  # (1, N, d)
+        self.register_buffer(
+            "pos_embed", build_sincos2d_pos_embed([encoder.grid] * 2, dim)[None]
+        )  # (1, N, d)
         self.blocks = nn.ModuleList(Block(dim, heads, 4, qkv_bias=True) for _ in range(depth))
         prefer_explicit_attention(self.blocks)
         self.norm = nn.LayerNorm(dim)
@@ -32,11 +34,13 @@ class MaskedDecoder(nn.Module):
     def forward(self, latents: Latents) -> tuple[Tensor, Tensor]:
         """-> normalised pixels (B, N, P) and (mean, log deviation) (B, N, 2) of every patch."""
         x = self.embed(latents.tokens)  # (B, V, d)
-        B, V, d = x.shape
+        B, _, d = x.shape
         N = self.pos_embed.shape[1]
         if latents.valid is not None:
             x = torch.where(latents.valid[..., None], x, self.mask_token)
-        full = self.mask_token.expand(B, N, d).scatter(1, latents.positions[..., None].expand(-1, -1, d), x.float())
+        full = self.mask_token.expand(B, N, d).scatter(
+            1, latents.positions[..., None].expand(-1, -1, d), x.float()
+        )
         full = full + self.pos_embed  # (B, N, d)
         full = torch.cat([self.embed(latents.cls)[:, None], full], 1)  # (B, 1+N, d)
         for block in self.blocks:

@@ -58,7 +58,9 @@ def visible_positions(visible: Tensor) -> tuple[Tensor, Tensor | None]:
     """
     counts = visible.sum(1)
     V = int(counts.max())
-    positions = torch.argsort((~visible).to(torch.uint8), dim=1, stable=True)[:, :V]  # visible first, in order
+    positions = torch.argsort((~visible).to(torch.uint8), dim=1, stable=True)[
+        :, :V
+    ]  # visible first, in order
     if int(counts.min()) == V:
         return positions, None
     return positions, torch.gather(visible, 1, positions)
@@ -76,7 +78,9 @@ class LinearStem(nn.Module):
         """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
         patches = patchify(pixels, self.patch)  # (B, N, P)
         if visible is not None:
-            patches = torch.gather(patches, 1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+            patches = torch.gather(
+                patches, 1, positions[..., None].expand(-1, -1, patches.shape[-1])
+            )  # (B, V, P)
         return self.proj(patches)
 
 
@@ -135,7 +139,9 @@ class MaskedEncoder(nn.Module):
         drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
     """
 
-    def __init__(self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0):
+    def __init__(
+        self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
+    ):
         super().__init__()
         if image_size % grid:
             raise UserError(f"image_size {image_size} is not a multiple of grid {grid}")
@@ -145,7 +151,9 @@ class MaskedEncoder(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.dim))
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid, grid], self.dim)[None])  # (1, N, D)
         rates = torch.linspace(0, drop_path, self.depth).tolist()
-        self.blocks = nn.ModuleList(Block(self.dim, heads, 4, qkv_bias=True, drop_path=rate) for rate in rates)
+        self.blocks = nn.ModuleList(
+            Block(self.dim, heads, 4, qkv_bias=True, drop_path=rate) for rate in rates
+        )
         prefer_explicit_attention(self.blocks)
         self.norm = nn.LayerNorm(self.dim)
         self.register_buffer("pixel_mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255)
@@ -179,7 +187,9 @@ class MaskedEncoder(nn.Module):
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:
-            attn_mask = torch.zeros(B, 1, 1, x.shape[1], dtype=x.dtype, device=x.device)  # added to the scores
+            attn_mask = torch.zeros(
+                B, 1, 1, x.shape[1], dtype=x.dtype, device=x.device
+            )  # added to the scores
             attn_mask[:, 0, 0, 1:].masked_fill_(~valid, float("-inf"))  # the class token is always real
         layers = []
         for block in self.blocks:

@@ -64,8 +64,12 @@ class QueryGraph(nn.Module):
         A = len(regions)
         self.tokens = TokenGrid(dim, sorted({layer % depth for layer in layers}), grid * grid, read_width)
         prior = region_prior(regions, grid)  # (A, N)
-        scale = prior / (prior.square().sum(1, keepdim=True).sqrt() * read_width**0.5)  # unit variance at the node
-        self.queries = nn.Parameter(torch.randn(A, grid * grid, read_width, node_width) * scale[..., None, None])
+        scale = prior / (
+            prior.square().sum(1, keepdim=True).sqrt() * read_width**0.5
+        )  # unit variance at the node
+        self.queries = nn.Parameter(
+            torch.randn(A, grid * grid, read_width, node_width) * scale[..., None, None]
+        )
         self.query_bias = nn.Parameter(torch.zeros(A, node_width))
         self.node_norm = nn.LayerNorm(node_width)
         self.dropout = nn.Dropout(dropout)

@@ -66,7 +66,12 @@ class AUTask(L.LightningModule):
         self.register_buffer("positive_weights", positive_weights(data.prevalence()), persistent=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["fau_mae"] = {"kind": "au", "recipe": self.recipe, "aus": self.aus, "uses_mask": self.uses_mask}
+        checkpoint["fau_mae"] = {
+            "kind": "au",
+            "recipe": self.recipe,
+            "aus": self.aus,
+            "uses_mask": self.uses_mask,
+        }
 
     def forward(self, batch: FaceBatch) -> AUOutput:
         """What this method predicts from what it may see; `batch.visible` (B, N), True = visible."""
@@ -93,7 +98,14 @@ class AUTask(L.LightningModule):
 
     def log_losses(self, losses: dict[str, Tensor]) -> None:
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", on_step=True, on_epoch=False, sync_dist=True)
+            self.log(
+                f"train/{name}",
+                value.detach(),
+                prog_bar=name == "loss",
+                on_step=True,
+                on_epoch=False,
+                sync_dist=True,
+            )
 
     def configure_optimizers(self) -> Any:
         return configure(self.model, self.optim, int(self.trainer.estimated_stepping_batches))

@@ -44,7 +44,9 @@ class Student(AUTask):
 
     def _load_teacher(self) -> AUModel:
         if self.teacher_path is None:
-            raise UserError("model.teacher is missing: distillation needs a teacher's checkpoint (or weights of 0)")
+            raise UserError(
+                "model.teacher is missing: distillation needs a teacher's checkpoint (or weights of 0)"
+            )
         loaded = load_au_model(Path(self.teacher_path))
         if loaded.aus != self.aus:
             raise UserError(
