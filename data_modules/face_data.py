@@ -15,7 +15,7 @@ from data_modules.batch import FaceBatch, collate
 from data_modules.errors import UserError
 from data_modules.facs import au_region
 from data_modules.folds import Split, split_rows
-from data_modules.occlusion.apply import KINDS, check_spec, occlude
+from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
 from data_modules.occlusion.spec import OcclusionSpec, token_visibility
 from data_modules.store import FaceStore
@@ -41,7 +41,9 @@ class FaceDataset(Dataset[FaceBatch]):
         clean, landmarks = self._picture(index)
         if self.augmentation is not None:
             clean, landmarks = self.augmentation(clean, landmarks, spec.seed, sample_id)
-        donor = self._donor(index) if self.fill == "donor" or KINDS[spec.kind].needs == "donor" else None
+        donor = (
+            self._donor(index, spec) if self.fill == "donor" or KINDS[spec.kind].needs == "donor" else None
+        )
         image, pixels = occlude(
             clean, spec, sample_id, grid=self.grid, landmarks=landmarks, fill=self.fill, donor=donor
         )
@@ -64,10 +66,10 @@ class FaceDataset(Dataset[FaceBatch]):
             image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return image, landmarks
 
-    def _donor(self, index: int) -> np.ndarray:
-        """Another subject's face, always the same one for this face."""
-        others = np.flatnonzero(self.subjects != self.subjects[index])
-        return self._picture(int(others[int(self.sample_ids[index]) % len(others)]))[0]
+    def _donor(self, index: int, spec: OcclusionSpec) -> np.ndarray:
+        """The face that a `donor` fill or `other_face` shows; keyed, so the same on every machine."""
+        chosen = donor_of(spec, int(self.sample_ids[index]), int(self.subjects[index]), self.subjects)
+        return self._picture(chosen)[0]
 
 
 class FaceDataModule(L.LightningDataModule):

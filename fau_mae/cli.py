@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_modules.errors import UserError
+from fau_mae.prepare_cli import add_prepare
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
 
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(
             name, help=f"{name} one stage from a config (Lightning's options)", add_help=False
         )
-    _add_prepare(commands)
+    add_prepare(commands, _command)
     _add_run(commands)
     _add_evaluate(commands)
     _add_report(commands)
@@ -65,54 +66,6 @@ def _command(
     )
     parser.set_defaults(command=run)
     return parser
-
-
-def _add_prepare(commands: argparse._SubParsersAction) -> None:
-    prepare = commands.add_parser("prepare", help="raw files -> a store of aligned faces with labels")
-    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
-
-    synthetic = _command(
-        sources, "synthetic", _prepare_synthetic, "render faces whose action units are known exactly"
-    )
-    synthetic.add_argument("--identities", type=int, default=300, help="people")
-    synthetic.add_argument("--frames", type=int, default=20, help="pictures of each")
-    synthetic.add_argument("--size", type=int, default=96, help="pixels of a side")
-    synthetic.add_argument("--seed", type=int, default=0, help="of everything random")
-    synthetic.add_argument("--out", type=Path, required=True, help="folder of the store")
-
-    disfa = _command(
-        sources, "disfa", _prepare_disfa, "DISFA's videos and label files, as its licence holders get them"
-    )
-    disfa.add_argument(
-        "--root", type=Path, required=True, help="folder that holds ActionUnit_Labels and the videos"
-    )
-    disfa.add_argument("--out", type=Path, required=True, help="folder of the store")
-    disfa.add_argument("--size", type=int, default=224, help="pixels of a side")
-    disfa.add_argument("--camera", choices=("left", "right"), default="left", help="which of the two videos")
-    disfa.add_argument(
-        "--drop-bad-frames", action="store_true", help="leave out the frames common work calls bad"
-    )
-
-
-def _prepare_synthetic(options: argparse.Namespace) -> None:
-    from data_modules.synthetic import prepare_synthetic
-
-    store = prepare_synthetic(options.out, options.identities, options.frames, options.size, options.seed)
-    print(f"{options.out}: {len(store)} faces, AUs {' '.join(map(str, store.info.aus))}")
-
-
-def _prepare_disfa(options: argparse.Namespace) -> None:
-    from data_modules.disfa import prepare_disfa
-
-    store = prepare_disfa(
-        options.root,
-        options.out,
-        size=options.size,
-        camera=options.camera,
-        drop_bad_frames=options.drop_bad_frames,
-    )
-    counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in store.info.counts.items())
-    print(f"{options.out}: {counts}")
 
 
 def _add_run(commands: argparse._SubParsersAction) -> None:

@@ -126,3 +126,26 @@ def test_disfa_goes_from_its_layout_on_disk_to_results(fau_mae: FauMae, tmp_path
         fold: pd.read_parquet(out / f"fold{fold}-seed0/predictions/test/labels.parquet") for fold in (1, 3)
     }
     assert set(folds[1]["subject"]) == {"SN003"} and set(folds[3]["subject"]) == {"SN001"}  # published parts
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda root: (root / "Videos_LeftCamera/LeftVideoSN003_comp.avi").write_bytes(b"no video"), "SN003"),
+        (
+            lambda root: (root / "ActionUnit_Labels/SN003/SN003_au4.txt").write_text("1,0,5\n"),
+            "SN003_au4.txt",
+        ),
+    ],
+    ids=["corrupt video", "wrong column count"],
+)
+def test_a_spoilt_disfa_tree_is_named_and_nothing_is_half_written(
+    fau_mae: FauMae, tmp_path: Path, capsys, spoil: Callable, words: str
+) -> None:
+    spoil(write_disfa(tmp_path / "disfa", frames=3))
+    assert (
+        fau_mae("prepare", "disfa", "--root", tmp_path / "disfa", "--out", tmp_path / "s", "--size", 48) == 2
+    )
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("fau-mae: ") and words in line
+    assert not (tmp_path / "s").exists()

@@ -1,0 +1,93 @@
+"""`fau-mae prepare SOURCE`: the options of every source, and the report of what came out."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS, DISFA_AUS
+
+AddCommand = Callable[..., argparse.ArgumentParser]
+_NOT_OPTIONS = {"command", "name", "source", "out", "check", "preview"}
+
+
+def add_prepare(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
+    """Add `prepare` and its sources to the command line."""
+    prepare = commands.add_parser("prepare", help="raw files -> a store of aligned faces with labels")
+    sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")
+
+    synthetic = add_command(
+        sources, "synthetic", _prepare, "render faces whose action units are known exactly"
+    )
+    synthetic.add_argument("--identities", type=int, default=300, help="people")
+    synthetic.add_argument("--frames", type=int, default=20, help="pictures of each")
+    synthetic.add_argument("--size", type=int, default=96, help="pixels of a side")
+    synthetic.add_argument("--seed", type=int, default=0, help="of everything random")
+    synthetic.add_argument(
+        "--preview", type=Path, default=None, help="also write a contact sheet (.png, .jpg)"
+    )
+
+    bp4d = add_command(sources, "bp4d", _prepare, "BP4D's pictures and label files, either label release")
+    _add_root(bp4d, "folder that holds Sequences(2D+3D) and the AU coding")
+    bp4d.add_argument("--aus", type=int, nargs="+", default=BP4D_AUS, help="action units, in this order")
+    bp4d.add_argument(
+        "--frame-offset", type=int, default=0, help="picture number minus label-file frame number"
+    )
+
+    disfa = add_command(sources, "disfa", _prepare, "DISFA's videos and label files")
+    _add_root(disfa, "folder that holds ActionUnit_Labels and Videos_LeftCamera or Videos_RightCamera")
+    disfa.add_argument(
+        "--aus", type=int, nargs="+", default=DISFA_AUS, help=f"action units out of {DISFA_ALL_AUS}"
+    )
+    disfa.add_argument("--camera", choices=("left", "right"), default="left", help="which of the two videos")
+    disfa.add_argument(
+        "--drop-bad-frames", action="store_true", help="leave out the frames common work calls bad"
+    )
+
+    folder = add_command(
+        sources, "folder", _prepare, "any pictures or videos, with a table of AU labels or none"
+    )
+    _add_root(folder, "folder of pictures and videos")
+    folder.add_argument(
+        "--labels", type=Path, default=None, help="CSV or Parquet: file, AU12, …, subject, fold"
+    )
+    folder.add_argument(
+        "--name", dest="dataset_name", default="folder", help="name of the data set in results"
+    )
+
+    for source in (synthetic, bp4d, disfa, folder):
+        source.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+        source.add_argument("--out", type=Path, required=True, help="folder of the store")
+        source.add_argument(
+            "--check", action="store_true", help="report what is in it, as text and check.html"
+        )
+
+
+def _add_root(parser: argparse.ArgumentParser, about: str) -> None:
+    parser.add_argument("--root", type=Path, required=True, help=about)
+    parser.add_argument("--size", type=int, default=224, help="pixels of a side")
+    parser.add_argument(
+        "--preset", default="canonical", help="crop recipe: canonical, me_graphau, jaa_net or fmae"
+    )
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from data_modules.prepare import prepare
+
+    values: dict[str, Any] = {name: v for name, v in vars(options).items() if name not in _NOT_OPTIONS}
+    if "dataset_name" in values:
+        values["name"] = values.pop("dataset_name")
+    store = prepare(options.source, options.out, values)
+    counts = ", ".join(f"{number} {name}" for name, number in store.info.counts.items())
+    print(f"{options.out}: {counts}; AUs {' '.join(map(str, store.info.aus))}")
+    if getattr(options, "preview", None) is not None:
+        from data_modules.synthetic_faces.sheets import preview_sheet
+
+        print(f"contact sheet: {preview_sheet(options.preview, options.seed)}")
+    if options.check:
+        from data_modules.summary import summarise, summary_text, write_summary_page
+
+        summary = summarise(store)
+        print(summary_text(summary))
+        write_summary_page(store, summary, options.out / "check.html")
+        print(f"with pictures: {options.out / 'check.html'}")

@@ -1,0 +1,68 @@
+"""Commands beside `fit` and `run`, through the front door: help, prepare folder, occlude, evaluate-predictions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_modules.store import FaceStore
+
+FauMae = Callable[..., int]
+COMMANDS = ("prepare", "run", "fit", "evaluate", "report", "detect", "occlude", "evaluate-predictions")
+
+
+def save_faces(store: FaceStore, folder: Path, count: int) -> list[Path]:
+    folder.mkdir()
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        cv2.imwrite(str(path), cv2.cvtColor(store.image(number * 4), cv2.COLOR_RGB2BGR))
+    return paths
+
+
+def test_help_names_every_command(fau_mae: FauMae, capsys) -> None:
+    assert fau_mae("--help") == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("fit", "prepare")])
+def test_every_command_explains_itself(fau_mae: FauMae, capsys, command: str) -> None:
+    assert fau_mae(command, "--help") == 0
+    assert "usage: fau-mae" in capsys.readouterr().out
+
+
+def test_occlude_writes_pictures_and_masks(fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path) -> None:
+    save_faces(tiny_store, tmp_path / "faces", 2)
+    arguments = ["--kind", "patches", "lower", "--severity", "0.25", "0.5", "--grid", "4"]
+    assert fau_mae("occlude", tmp_path / "faces", "--out", tmp_path / "o", *arguments) == 0
+    manifest = pd.read_csv(tmp_path / "o" / "manifest.csv")
+    assert len(manifest) == 2 * 2 * 2 and set(manifest["kind"]) == {"patches", "lower"}
+    np.testing.assert_allclose(manifest["hidden"], manifest["severity"], atol=1e-6)
+
+
+def test_prepare_folder_without_labels_and_its_report(
+    fau_mae: FauMae, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skimage.data import astronaut
+
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR))
+    out = tmp_path / "store"
+    arguments = ["--root", tmp_path / "photos", "--out", out, "--size", 48, "--workers", 1, "--check"]
+    assert fau_mae("prepare", "folder", *arguments) == 0
+    assert "1 rows" in capsys.readouterr().out and (out / "check.html").exists()
+    store = FaceStore(out)
+    assert len(store) == 1 and store.info.aus == () and store.image(0).shape == (48, 48, 3)
+
+
+def test_evaluate_predictions_scores_a_foreign_table(fau_mae: FauMae, tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 40)
+    table = pd.DataFrame({"sample_id": range(40), "AU12": truth * 0.5 + 0.25, "AU12_label": truth})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    assert fau_mae("evaluate-predictions", tmp_path / "p.csv", "--out", tmp_path / "scored") == 0
+    results = pd.read_parquet(tmp_path / "scored" / "results.parquet")
+    assert (results["auroc"] == 1).all() and (results["f1"] == 1).all()
