@@ -17,6 +17,7 @@ from torchmetrics import Metric
 Floats = NDArray[np.float64]
 
 CALIBRATION_BINS = 15
+THRESHOLD_SMOOTHING = 0.1  # share of the validation faces
 
 
 class Outcomes(NamedTuple):
@@ -121,8 +122,11 @@ def macro(values: ArrayLike, axis: int = -1) -> Floats:
 
 
 def best_thresholds(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """The threshold of highest F1 per AU, (N, A) -> (A,); .5 for an AU without positive faces.
+    """The threshold of highest smoothed F1 per AU, (N, A) -> (A,); .5 for an AU without positive faces.
 
+    F1 as a function of how many faces are called present is averaged over a window of `THRESHOLD_SMOOTHING` of
+    the faces first: the raw curve's peak is mostly noise where little of the face is seen, and does not carry
+    over to other people.
     Halfway between the lowest score called present and the next one below it (0 below the last).
     """
     chosen = _per_au(_best_threshold, probabilities, labels)
@@ -225,6 +229,11 @@ def _best_threshold(p: Floats, present: NDArray) -> float:
     if not present.any():
         return np.nan
     score, tp, predicted = _operating_points(p, present)
-    best = int(np.argmax(2 * tp / (predicted + present.sum())))
+    f1 = 2 * tp / (predicted + present.sum())
+    reach = THRESHOLD_SMOOTHING / 2 * len(p)
+    first = np.searchsorted(predicted, predicted - reach, "left")
+    after = np.searchsorted(predicted, predicted + reach, "right")
+    sums = np.concatenate([[0.0], np.cumsum(f1)])
+    best = int(np.argmax((sums[after] - sums[first]) / (after - first)))
     below = score[best + 1] if best + 1 < len(score) else 0.0
     return float((score[best] + below) / 2)
