@@ -156,7 +156,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("what", choices=("speed", "probe", "detector", "sheets"))
     parser.add_argument("--folder", type=Path, default=Path("synthetic-probe"))
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     arguments = parser.parse_args()
     actions = {
         "speed": measure_speed,

@@ -22,8 +22,7 @@ def write_report(runs: list[Path], out: Path) -> None:
     """Compare experiments in one HTML file.
 
     Args:
-        runs: experiment folders, each with `results.parquet` and `fold<k>-seed<s>` folders beside it. Where
-        the
+        runs: experiment folders, each with `results.parquet` and `fold<k>-seed<s>` folders beside it. Where the
             predictions are gone and the table is left, the page goes without intervals.
         out: the file to write; replaced as a whole once the page is ready.
 
