@@ -55,15 +55,10 @@ class StageCLI(LightningCLI):
             loggers.append(tracking.wandb_logger(out, config.experiment, out.parent.name, out.name))
         callbacks = list(self._get(self.config_init, "trainer")["callbacks"] or [])
         metric, mode = self.model.monitor
-        callbacks += [
-            ModelCheckpoint(
-                out / "checkpoints",
-                filename="best",
-                monitor=metric,
-                mode=mode,
-                save_last=True,
-                enable_version_counter=False,
-            ),
+        folder = out / "checkpoints"
+        callbacks += [  # `save_last` of one callback would follow the best: it is not written when nothing improved
+            ModelCheckpoint(folder, "last", enable_version_counter=False),
+            ModelCheckpoint(folder, "best", monitor=metric, mode=mode, enable_version_counter=False),
         ]
         return super().instantiate_trainer(
             **{**kwargs, "logger": loggers, "callbacks": callbacks, "default_root_dir": out}
