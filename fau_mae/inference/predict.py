@@ -28,4 +28,6 @@ def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path |
         return model(crops.to(device)).logits.sigmoid().cpu()
 
     summary = detect_files(inputs, out, predict, loaded.aus, loaded.recipe["image_size"], device=device)
-    print(f"{out / 'aus.csv'}: {summary}")
+    print(f"{out / 'aus.csv'}: {summary.faces} faces in {summary.frames} frames of {summary.files} files")
+    for line in summary.unreadable:
+        print(f"left out: {line}")
