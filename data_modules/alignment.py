@@ -21,6 +21,7 @@ from data_modules.occlusion.placement import five_points
 
 _PYRAMID_STEP = 0.709  # about half the area from level to level, as published
 _WINDOW, _STRIDE = 12, 2  # of the proposal net
+_FINEST = 48  # pixels of the output net's window: what it sees of a face, however large
 _CHUNK = 8  # pictures at once: bounds memory
 _LONGEST = 2048  # pixels of the longer side; a larger picture is shrunk for the search, which bounds memory
 
@@ -78,7 +79,9 @@ class FaceDetector:
         """Faces of each uint8 RGB picture (H, W, 3), surest first. Pictures of one shape share batches."""
         found: list[list[Face]] = [[] for _ in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
-        images, shrunk = zip(*map(_shrink, images)) if len(images) else ((), ())
+        images, shrunk = (
+            zip(*(_shrink(image, self.min_face) for image in images)) if len(images) else ((), ())
+        )
         for index, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(index)
         for indices in by_shape.values():
@@ -101,7 +104,7 @@ class FaceDetector:
         """(B, 3, H, W) -> square boxes (M, 4) and the picture that each lies in (M,)."""
         found = []
         height, width = batch.shape[2:]
-        scale = _WINDOW / self.min_face
+        scale = _WINDOW / min(self.min_face, _FINEST)
         while min(height, width) * scale >= _WINDOW:
             size = (int(np.ceil(height * scale)), int(np.ceil(width * scale)))
             level = F.interpolate(batch, size, mode="bilinear", antialias=True, align_corners=False)
@@ -231,9 +234,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _shrink(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The picture with its longer side at most `_LONGEST`, and its new size as a share of the old."""
-    scale = min(1.0, _LONGEST / max(image.shape[:2]))
+def _shrink(image: np.ndarray, min_face: int) -> tuple[np.ndarray, float]:
+    """The picture as small as the search allows, and its new size as a share of the old.
+
+    The longer side is at most `_LONGEST`, and the smallest face looked for no larger than the nets look at it.
+    """
+    scale = min(1.0, _LONGEST / max(image.shape[:2]), _FINEST / min_face)
     if scale == 1.0:
         return image, scale
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale

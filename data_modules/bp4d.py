@@ -22,6 +22,7 @@ from data_modules.store import FaceStore, StoreInfo
 from data_modules.video import PICTURES, read_picture
 
 UNKNOWN = 9
+MIN_FACE = 96  # pixels; faces fill more than a third of the 1040 columns
 
 # The three subject-exclusive parts of the literature; fold 1 tests part 3, fold 2 part 2, fold 3 part 1.
 BP4D_PARTS: dict[str, int] = {
@@ -63,7 +64,9 @@ def prepare_bp4d(
     options = {"frame_offset": frame_offset, "release": release_of(sequences[0].labels)}
     info = StoreInfo("bp4d", tuple(aus), size, encoding, BP4D_PARTS, options)
     source = Source({f"{job.subject}_{job.task}": job for job in sequences}, read_frames)
-    return prepare_store(source, out, info, preset=preset, workers=workers, progress=progress)
+    return prepare_store(
+        source, out, info, preset=preset, min_face=MIN_FACE, workers=workers, progress=progress
+    )
 
 
 @dataclass(frozen=True)

@@ -78,12 +78,20 @@ class Source(Generic[Job]):
 
 
 def prepare_store(
-    source: Source[Any], out: Path, info: StoreInfo, *, preset: str, workers: int | None, progress: bool
+    source: Source[Any],
+    out: Path,
+    info: StoreInfo,
+    *,
+    preset: str,
+    min_face: int,
+    workers: int | None,
+    progress: bool,
 ) -> FaceStore:
     """Detect, align and store every frame of `source`; goes on where an interrupted call stopped.
 
-    `workers`: processes, by default one per core, four at most. Frames without a picture or a face are
-    counted in `StoreInfo.counts` and listed in the store's `skipped.csv`.
+    `min_face`: side in pixels of the smallest face looked for. `workers`: processes, by default one per core,
+    four at most. Frames without a picture or a face are counted in `StoreInfo.counts` and listed in the
+    store's `skipped.csv`.
     """
     if preset not in PRESETS:
         raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
@@ -92,6 +100,7 @@ def prepare_store(
         "preset": preset,
         "crop_version": CROP_VERSION,
         "detector": "mtcnn 1.0.0",
+        "min_face": min_face,
         "opencv": version("opencv-python-headless"),
         "av": version("av"),
     }
@@ -169,7 +178,7 @@ def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> I
     for chunk in _chunks(frames):
         tally.counts["frames"] += len(chunk)
         unseen = [frame.image for frame in chunk if frame.image is not None and frame.landmarks is None]
-        detected = iter(_detector().detect(unseen))
+        detected = iter(_detector(info.options["min_face"]).detect(unseen))
         for frame in chunk:
             if frame.image is None:
                 tally.skip(frame.source, frame.frame, frame.missing)
@@ -198,8 +207,8 @@ def file_hash(path: Path) -> str:
 
 
 @cache
-def _detector() -> FaceDetector:
-    return FaceDetector()
+def _detector(min_face: int) -> FaceDetector:
+    return FaceDetector(min_face=min_face)
 
 
 def _chunks(frames: Iterable[SourceFrame]) -> Iterator[list[SourceFrame]]:

@@ -35,15 +35,17 @@ def prepare_folder(
     name: str = "folder",
     size: int = 224,
     preset: str = "canonical",
+    min_face: int = 40,
     encoding: str = "jpeg95",
     workers: int | None = None,
     progress: bool = True,
 ) -> FaceStore:
     """Pictures and videos below `root`, with the table `labels` or without -> a store named `name`.
 
-    Files that the table names and that are missing or unreadable, and frames without a face, are counted and
-    listed in `skipped.csv`. Raises `UserError` for a missing root or table, a path that leaves the root, a
-    label other than 0, 1 or empty, an intensity outside 0-5, and a subject in two folds.
+    `min_face`: side in pixels of the smallest face looked for. Files that the table names and that are
+    missing or unreadable, and frames without a face, are counted and listed in `skipped.csv`. Raises
+    `UserError` for a missing root or table, a path that leaves the root, a label other than 0, 1 or empty, an
+    intensity outside 0-5, and a subject in two folds.
     """
     root = Path(root)
     if not root.is_dir():
@@ -58,7 +60,13 @@ def prepare_folder(
     }
     info = StoreInfo(name, aus, size, encoding, parts, {"labels": labels.name if labels is not None else ""})
     return prepare_store(
-        Source(jobs, read_frames), out, info, preset=preset, workers=workers, progress=progress
+        Source(jobs, read_frames),
+        out,
+        info,
+        preset=preset,
+        min_face=min_face,
+        workers=workers,
+        progress=progress,
     )
 
 
