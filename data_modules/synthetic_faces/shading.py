@@ -93,6 +93,12 @@ def _smoothstep(low, high, x):
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
+def _needed(traits, vertex):
+    """How high (0-1) a strand must be to reach a vertex of a shell; below 0 all do, from 1 on none does."""
+    return (0.62 * traits[vertex, HEIGHT] - 1.1 * traits[vertex, COVER] + 0.75) / 0.65
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
 def rasterize_strands(screen, triangles, solid, first, traits, texture, depth, number, weights):
     """Draw hair into a z-buffer, in place: a pixel is hair where the strand there is as high as the shell.
 
@@ -107,6 +113,9 @@ def rasterize_strands(screen, triangles, solid, first, traits, texture, depth, n
         )
         if abs(area) < 1e-9 or (solid[t] and area > 0):
             continue
+        need_a, need_b, need_c = _needed(traits, a), _needed(traits, b), _needed(traits, c)
+        if min(need_a, need_b, need_c) >= 1:
+            continue  # no strand reaches this far
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
                 w1 = c1 + x1 * (x + 0.5) + y1 * (y + 0.5)
@@ -117,9 +126,8 @@ def rasterize_strands(screen, triangles, solid, first, traits, texture, depth, n
                 z = w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2]
                 if z >= depth[y, x]:
                     continue
-                at = (a, b, c, w0, w1, w2)
-                needed = (0.62 * _mix(traits, at, HEIGHT) - 1.1 * _mix(traits, at, COVER) + 0.75) / 0.65
-                if needed < 1 and (needed < 0 or _strand(traits, at, texture) > needed):
+                needed = w0 * need_a + w1 * need_b + w2 * need_c
+                if needed < 1 and (needed < 0 or _strand(traits, (a, b, c, w0, w1, w2), texture) > needed):
                     depth[y, x] = z
                     number[y, x] = first + t
                     weights[y, x, 0] = w1
@@ -338,6 +346,10 @@ def _illuminate(surface, lit, direction, key, sky, floor, fill_direction, fill, 
     direct = 0.5 + 0.5 * open_share
     warm = max(0.0, (facing + 0.35) / 1.35) * (0.08 + 0.92 * lit) * direct
     cool = max(0.0, (facing + 0.15) / 1.15) * (0.02 + 0.92 * lit) * direct
-    for k, colour, diffuse in ((0, red, warm), (1, green, cool), (2, blue, cool)):
-        ambient = sky[k] * up + floor[k] * (1 - up) + fill[k] * filled
-        image[y, x, k] = colour * (key[k] * diffuse + ambient * open_share) + shine * key[k]
+    down = 1 - up
+    ambient = (sky[0] * up + floor[0] * down + fill[0] * filled) * open_share
+    image[y, x, 0] = red * (key[0] * warm + ambient) + shine * key[0]
+    ambient = (sky[1] * up + floor[1] * down + fill[1] * filled) * open_share
+    image[y, x, 1] = green * (key[1] * cool + ambient) + shine * key[1]
+    ambient = (sky[2] * up + floor[2] * down + fill[2] * filled) * open_share
+    image[y, x, 2] = blue * (key[2] * cool + ambient) + shine * key[2]
