@@ -35,7 +35,7 @@ from data_modules.errors import UserError
 from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
 
 _CHUNK = 8  # frames in memory at once, per process
-_MOST_WORKERS = 4  # unless asked for: about 0.45 GB each
+_MOST_WORKERS = 2  # unless more are asked for: about 0.6 GB each, and the whole shall stay below 2 GB
 CROP_VERSION = 1  # raise when the same options give other crops than before
 
 Job = TypeVar("Job")
@@ -117,7 +117,7 @@ def prepare_store(
 
 
 def default_workers() -> int:
-    """One per usable core, four at most, to stay below 2 GB."""
+    """One per usable core, two at most, to stay below 2 GB."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MOST_WORKERS)
 
