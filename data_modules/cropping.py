@@ -90,7 +90,7 @@ def prepare_store(
     """Detect, align and store every frame of `source`; goes on where an interrupted call stopped.
 
     `min_face`: side in pixels of the smallest face looked for. `workers`: processes, by default one per core,
-    four at most. Frames without a picture or a face are counted in `StoreInfo.counts` and listed in the
+    two at most. Frames without a picture or a face are counted in `StoreInfo.counts` and listed in the
     store's `skipped.csv`.
     """
     if preset not in PRESETS:
