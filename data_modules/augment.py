@@ -6,12 +6,15 @@ import numpy as np
 
 from data_modules.occlusion.spec import keyed_generator
 
-# Which of the 68 landmarks stands at each place after mirroring the picture.
+# Which landmark stands at each place after mirroring the picture, for outlines of 5 and of 68 points.
+_MIRROR_5 = np.array([1, 0, 2, 4, 3])
 _MIRROR_68 = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
     + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
     + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )
+
+_MIRROR = {5: _MIRROR_5, 68: _MIRROR_68}
 
 
 class FaceAugmentation:
@@ -54,6 +57,6 @@ class FaceAugmentation:
         image = self.colour(image=image)["image"]
         if landmarks is not None:
             landmarks = (landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-            if mirrored and len(landmarks) == 68:
-                landmarks = landmarks[_MIRROR_68]
+            if mirrored and len(landmarks) in _MIRROR:
+                landmarks = landmarks[_MIRROR[len(landmarks)]]
         return image, landmarks

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_modules.augment import FaceAugmentation
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.folds import split_rows
@@ -95,3 +96,14 @@ def test_wrong_settings_end_in_one_clear_line(tiny_store: FaceStore, settings: d
     with pytest.raises(UserError, match=words) as error:
         module(tiny_store, **settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("points", [5, 68])
+def test_mirrored_landmarks_keep_their_sides(tiny_store: FaceStore, points: int) -> None:
+    """However a face is mirrored, the viewer's left eye stays the one on the left."""
+    row = int(np.argmin([abs(np.ptp(tiny_store.landmarks(i)[[36, 45], 1])) for i in range(len(tiny_store))]))
+    landmarks = tiny_store.landmarks(row)
+    left, right = (36, 45) if points == 68 else (0, 1)
+    chosen = landmarks if points == 68 else landmarks[[36, 45, 30, 48, 54]]
+    moved = [FaceAugmentation()(tiny_store.image(row), chosen, 1, key) for key in range(12)]
+    assert all(out[1][left, 0] < out[1][right, 0] for out in moved)
