@@ -184,7 +184,7 @@ def check_synthetic(detector: FaceDetector, folder: Path, faces: int) -> None:
         if one and frontal:
             errors.append((one[0].points - truth) / eyes)
     residual = np.linalg.norm(np.array(errors) - np.median(errors, 0), axis=2)  # (F, 5)
-    assert residual.mean() < 0.06 and np.abs(np.median(errors, 0)).max() < 0.1
+    assert residual.mean() < 0.05 and np.abs(np.median(errors, 0)).max() < 0.1
 
 
 def test_synthetic_faces_are_found(detector: FaceDetector, tmp_path: Path) -> None:

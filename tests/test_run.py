@@ -149,3 +149,16 @@ def test_a_spoilt_disfa_tree_is_named_and_nothing_is_half_written(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("fau-mae: ") and words in line
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_a_run_over_two_processes_gives_one_set_of_rows(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path
+) -> None:
+    """The README's way to more devices: each stage is started in a process of its own."""
+    more = ["--set", "trainer.devices=2", "--set", "trainer.strategy=ddp", "--set", "trainer.accelerator=cpu"]
+    assert run(fau_mae, tiny_store, tmp_path / "run", *more) == 0
+    results = pd.read_parquet(tmp_path / "run" / "results.parquet")
+    keys = ["method", "mask_source", "kind", "severity", "au"]
+    assert len(results) and not results.duplicated(keys).any()
+    assert (results[results["au"] != "macro"]["n"] == 12).all()

@@ -101,9 +101,6 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     whole, pieces = tmp_path / "whole" / stage, tmp_path / "pieces" / stage
     assert fit(fau_mae, stage, tiny_store, whole, "--trainer.max_epochs=3") == 0
 
-    class Stop(KeyboardInterrupt):
-        pass
-
     from fau_mae.tasks import pretrain
 
     seen = []
@@ -127,6 +124,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     monkey.undo()
     assert fit(fau_mae, stage, tiny_store, pieces, "--trainer.max_epochs=3", f"--ckpt_path={last}") == 0
     a, b = (torch.load(p / "checkpoints" / "last.ckpt", weights_only=True) for p in (whole, pieces))
+    assert losses(pieces) == losses(whole) and not list(pieces.glob("metrics.part*"))
     assert a["global_step"] == b["global_step"] == 6
     assert all(torch.equal(a["state_dict"][name], b["state_dict"][name]) for name in a["state_dict"])
 
@@ -200,3 +198,21 @@ def test_a_file_that_is_no_checkpoint_is_refused(
     junk.write_text(json.dumps({"not": "weights"}))
     assert fit(fau_mae, "teacher", tiny_store, tmp_path / "t", init=junk) == 2
     assert "not a fau_mae checkpoint" in capsys.readouterr().err
+
+
+def test_the_teacher_is_neither_trained_nor_kept_in_the_student(
+    fau_mae: FauMae, tiny_store: FaceStore, teacher: Path, tmp_path: Path
+) -> None:
+    before = teacher.read_bytes()
+    assert fit(fau_mae, "student", tiny_store, tmp_path / "s", init=teacher) == 0
+    student = torch.load(tmp_path / "s/checkpoints/last.ckpt", weights_only=True)
+    start = torch.load(teacher, weights_only=True)
+    assert teacher.read_bytes() == before
+    assert student["state_dict"].keys() == start["state_dict"].keys()
+    trained = sum(len(group["params"]) for group in student["optimizer_states"][0]["param_groups"])
+    assert trained == len([name for name in start["state_dict"] if _is_trained(name)])
+
+
+def _is_trained(name: str) -> bool:
+    """Weights of the AU model that want gradients: all but buffers and the encoder's unused last norm."""
+    return not name.endswith(("pos_embed", "pixel_mean", "pixel_std")) and "encoder.norm" not in name
