@@ -1,6 +1,6 @@
 """FaceDataModule: a store's folds, augmentation and occlusion as batches that say what is hidden. True = visible."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class FaceDataset(Dataset[FaceBatch]):
         self.sample_ids = store.column("sample_id")
         self.labels, self.intensity = store.column("labels"), store.column("intensity")
         self.subjects = np.unique(store.column("subject"), return_inverse=True)[1]
+        self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
 
     def __getitem__(self, key: SampleKey) -> FaceBatch:
         index, spec = key
@@ -45,7 +46,15 @@ class FaceDataset(Dataset[FaceBatch]):
             self._donor(index, spec) if self.fill == "donor" or KINDS[spec.kind].needs == "donor" else None
         )
         image, pixels = occlude(
-            clean, spec, sample_id, grid=self.grid, landmarks=landmarks, fill=self.fill, donor=donor
+            clean,
+            spec,
+            sample_id,
+            grid=self.grid,
+            landmarks=landmarks,
+            fill=self.fill,
+            donor=donor,
+            aus=self.store.info.aus,  # all of them: a choice by label would tell the label
+            saliency=self.saliency.get(sample_id),
         )
         return FaceBatch(
             image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),  # (3, H, W)
@@ -85,6 +94,8 @@ class FaceDataModule(L.LightningDataModule):
         batch_size: faces per step *and process*.
         kinds, severity_range: training occlusions, drawn once per step; no kinds = clean faces.
         clean_share: share of steps without occlusion, when there are kinds.
+        curriculum_epochs: epochs over which the hardest severity grows from the low end of `severity_range` to
+            the high one; 0 = the whole range from the start.
         fill: what hidden pixels show: grey, mean, noise, blur or donor (another face).
         val_kind, val_severity: the occlusion of the validation and test loaders.
         augment: mirror, small similarity and colour while training.
@@ -104,6 +115,7 @@ class FaceDataModule(L.LightningDataModule):
         kinds: Sequence[str] = (),
         severity_range: tuple[float, float] = (0.1, 0.9),
         clean_share: float = 0.1,
+        curriculum_epochs: int = 0,
         fill: str = "grey",
         val_kind: str = "none",
         val_severity: float = 0.0,
@@ -120,12 +132,15 @@ class FaceDataModule(L.LightningDataModule):
             raise UserError(f"data.image_size {self.image_size} is not a multiple of data.grid {grid}")
         self.fold, self.num_folds, self.val_share, self.grid = fold, num_folds, val_share, grid
         self.batch_size, self.kinds, self.severity_range = batch_size, tuple(kinds), severity_range
-        self.clean_share, self.fill, self.augment = clean_share, fill, augment
+        self.clean_share, self.curriculum_epochs = clean_share, curriculum_epochs
+        self.fill, self.augment = fill, augment
         self.val_spec = OcclusionSpec(val_kind, val_severity)
         self.num_workers, self.seed = num_workers, seed
         for kind in self.kinds:
             check_spec(OcclusionSpec(kind, severity_range[1]))
         check_spec(self.val_spec)
+        _refuse_saliency(*self.kinds, val_kind)
+        self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
         self.split: Split = split_rows(self.store, fold, num_folds, val_share, seed)
 
     def prevalence(self) -> torch.Tensor:
@@ -138,7 +153,9 @@ class FaceDataModule(L.LightningDataModule):
 
     def dataset(self, augment: bool) -> FaceDataset:
         augmentation = FaceAugmentation() if augment else None
-        return FaceDataset(self.store, self.image_size, self.grid, self.fill, augmentation)
+        dataset = FaceDataset(self.store, self.image_size, self.grid, self.fill, augmentation)
+        dataset.saliency = self.saliency
+        return dataset
 
     def _ranks(self) -> dict[str, int]:
         if self.trainer is None:
@@ -152,6 +169,7 @@ class FaceDataModule(L.LightningDataModule):
             kinds=self.kinds or ("none",),
             severity_range=self.severity_range,
             clean_share=self.clean_share,
+            curriculum_epochs=self.curriculum_epochs,
             seed=self.seed,
             **self._ranks(),
         )
@@ -177,3 +195,9 @@ class FaceDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _refuse_saliency(*kinds: str) -> None:
+    """A loader that knows no model cannot hide what a model looks at."""
+    if "saliency" in kinds:
+        raise UserError("occlusion 'saliency' needs a model's maps: it is for `fau-mae evaluate` and sweeps")

@@ -45,6 +45,7 @@ def occlude(
     check_spec(spec)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(f"a face must be uint8 RGB (H, W, 3), not {image.dtype} {image.shape}")
+    image = np.ascontiguousarray(image)  # OpenCV takes no other layout
     kind = KINDS[spec.kind]
     if spec.severity > 0 and kind.cells:
         scene = Scene(image, grid, landmarks=landmarks, aus=aus, saliency=saliency)

@@ -23,7 +23,8 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
     A step is left clean with probability `clean_share`. With `curriculum_epochs` E > 0 the hardest severity
     grows linearly from the easiest over the first E epochs. `batch_size` counts faces per rank; faces that do
     not fill a step on all ranks are left out of this epoch (`drop_last`), so no face is seen twice.
-    Raises `UserError` for unknown kinds, severities outside 0-1, and fewer faces than one step needs.
+    Raises `UserError` for unknown kinds, severities outside 0-1, a negative curriculum, and fewer faces than one
+    step needs.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
         for kind in self.kinds:
             for severity in severity_range or self.severities:
                 check_spec(OcclusionSpec(kind, severity))
+        if curriculum_epochs < 0:
+            raise UserError(f"curriculum_epochs {curriculum_epochs}: give 0 (no curriculum) or more epochs")
         if not len(self):
             raise UserError(
                 f"{len(self.indices)} faces do not fill one training step of {batch_size} faces "
