@@ -53,7 +53,8 @@ def reconstruct_method(
 ) -> Method:
     """The pre-trained autoencoder fills the hidden patches in, then the clean model reads the whole picture."""
     clean = au_method(name, checkpoint, aus, device)
-    encoder, decoder = (module.to(device) for module in load_mae(mae))
+    encoder, decoder = load_mae(mae)
+    encoder, decoder = encoder.to(device), decoder.to(device)
 
     def predict(batch: FaceBatch) -> Tensor:
         return clean.predict(batch._replace(image=reconstruct(encoder, decoder, batch.image, batch.visible)))

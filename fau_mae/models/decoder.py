@@ -15,6 +15,8 @@ class MaskedDecoder(nn.Module):
     patch's own mean and log deviation, so that a picture can be rebuilt without looking at the hidden truth.
     """
 
+    pos_embed: Tensor  # (1, N, d)
+
     def __init__(self, encoder: MaskedEncoder, size: str):
         super().__init__()
         dim, depth, heads = SIZES[size][3:]

@@ -6,7 +6,7 @@ Shapes: B batch, N = grid² patches, V visible tokens, D width, P = 3·patch² n
 from typing import NamedTuple
 
 import torch
-from timm.layers import build_sincos2d_pos_embed
+from timm.layers import Attention, build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -139,6 +139,10 @@ class MaskedEncoder(nn.Module):
         drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
     """
 
+    pos_embed: Tensor  # (1, N, D)
+    pixel_mean: Tensor  # (1, 3, 1, 1), of 0-255
+    pixel_std: Tensor  # (1, 3, 1, 1)
+
     def __init__(
         self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
     ):
@@ -202,8 +206,9 @@ class MaskedEncoder(nn.Module):
 def prefer_explicit_attention(blocks: nn.ModuleList) -> None:
     """Without a GPU, plain batched products: the fused kernel's backward is slower there (benchmarks/training.py)."""
     if not torch.cuda.is_available():
-        for block in blocks:
-            block.attn.fused_attn = False
+        for module in blocks.modules():
+            if isinstance(module, Attention):
+                module.fused_attn = False  # type: ignore[misc]  # final for TorchScript only
 
 
 def _init_linear(module: nn.Module) -> None:

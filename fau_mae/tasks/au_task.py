@@ -28,6 +28,8 @@ class AUTask(L.LightningModule):
 
     uses_mask: bool  # whether the model is told what is hidden
     monitor = ("val/auroc", "max")  # what the best checkpoint is best in
+    model: AUModel  # built by `configure_model`
+    positive_weights: Tensor  # (A,)
 
     def __init__(
         self,
@@ -49,13 +51,12 @@ class AUTask(L.LightningModule):
             "dropout": dropout,
         }
         self.aus: tuple[int, ...] = ()
-        self.model: AUModel | None = None
         self.val_metrics = AUMetrics()
         self.init_from = init_from
 
     def configure_model(self) -> None:
         """Build the model for the data module's faces; weights of `init_from` unless a checkpoint is to follow."""
-        if self.model is not None:
+        if hasattr(self, "model"):
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.aus = tuple(data.aus)

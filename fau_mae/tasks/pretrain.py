@@ -23,6 +23,8 @@ class MAEPretraining(L.LightningModule):
     """
 
     monitor = ("val/loss", "min")  # what the best checkpoint is best in
+    encoder: MaskedEncoder  # built by `configure_model`
+    decoder: MaskedDecoder
 
     def __init__(
         self,
@@ -33,11 +35,10 @@ class MAEPretraining(L.LightningModule):
         super().__init__()
         self.optim = optim
         self.recipe: dict[str, Any] = {"size": size, "stem": stem}
-        self.encoder: MaskedEncoder | None = None
 
     def configure_model(self) -> None:
         """Build encoder and decoder for the data module's faces."""
-        if self.encoder is not None:
+        if hasattr(self, "encoder"):
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.recipe |= {"image_size": data.image_size, "grid": data.grid}
