@@ -26,11 +26,14 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.store import write_atomically
 from fau_mae import tasks, tracking
+from fau_mae.distillation import DistilConfig
+from fau_mae.losses import AULossConfig
 from fau_mae.runs import FINISHED
 from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig
 
 _STRICT = {"exit_on_error": False}
+OPTION_GROUPS = (OptimConfig, AULossConfig, DistilConfig)  # nested under a model's init_args
 
 
 class StageCLI(LightningCLI):
@@ -160,6 +163,11 @@ def _join_metrics(out: Path) -> None:
 def _one_line(message: str) -> str:
     """The parser's complaint without its usage text; an unknown key gets the nearest valid one."""
     line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())
+    # Of a model's settings the parser tells every type it tried; the first one is the model, with the real complaint.
+    if inner := re.search(r"Errors: - (?:Problem with given class_path \S+: )?(.*?) - Expected a", line):
+        line = inner[1]
+        if "Expected a" in line:
+            return line
     unknown = re.search(r"(?:[Uu]nrecognized arguments: -*|(?:[Kk]ey|option) ['\"])([\w.]+)", line)
     if unknown is None:
         return line
@@ -181,6 +189,6 @@ def _known_names() -> set[str]:
         "trainer",
         "ckpt_path",
     }
-    for takes in (L.Trainer, FaceDataModule, tasks.MAEPretraining, tasks.Student, AUTask, OptimConfig):
+    for takes in (L.Trainer, FaceDataModule, tasks.MAEPretraining, tasks.Student, AUTask, *OPTION_GROUPS):
         known |= set(inspect.signature(takes).parameters)
     return known

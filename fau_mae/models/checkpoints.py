@@ -84,6 +84,6 @@ def _load_all(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
         if state[name].shape != wanted.shape:
             raise UserError(
                 f"{path}: weight {name} has shape {tuple(state[name].shape)}, this model needs {tuple(wanted.shape)}; "
-                "use the same size, grid, image_size, stem and AUs as the checkpoint"
+                "use the same size, grid, image_size, stem, head and AUs as the checkpoint"
             )
     module.load_state_dict(state)

@@ -6,6 +6,7 @@ Shapes: B batch, V visible tokens, N = grid² places, A AUs, d node width, e edg
 import torch
 from torch import Tensor, nn
 
+from fau_mae.models.au_output import AUOutput
 from fau_mae.models.encoder import Latents
 
 Rectangle = tuple[float, float, float, float]
@@ -85,8 +86,8 @@ class QueryGraph(nn.Module):
         nn.init.zeros_(self.update.weight)
         nn.init.zeros_(self.update.bias)
 
-    def forward(self, latents: Latents) -> tuple[Tensor, Tensor, Tensor]:
-        """-> logits (B, A), nodes (B, A, d) and edges (B, A, A, e), both after message passing."""
+    def forward(self, latents: Latents) -> AUOutput:
+        """Latents of the visible tokens -> logits, nodes and edges; messages leave the edges as they are."""
         places = self.dropout(self.tokens(latents))  # (B, N, r)
         nodes = torch.einsum("bnr,anrd->bad", places, self.queries) + self.query_bias  # (B, A, d)
         nodes = nn.functional.gelu(self.node_norm(nodes))
@@ -94,9 +95,10 @@ class QueryGraph(nn.Module):
         edges = self.edge_norm(receiver[:, :, None] + sender[:, None] + self.pair_bias)  # (B, A, A, e)
         edges = nn.functional.gelu(edges)
         attention = self.gate(edges)[..., 0].softmax(-1)  # (B, A, A), over the senders
+        first_nodes = nodes
         nodes = nodes + self.update(nn.functional.gelu(attention @ self.message(nodes)))
         logits = (nodes * self.classifier).sum(-1) + self.bias  # (B, A)
-        return logits, nodes, edges
+        return AUOutput(logits, nodes, edges, first_nodes, edges)
 
 
 def region_prior(regions: list[Rectangle], grid: int) -> Tensor:

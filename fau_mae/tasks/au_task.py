@@ -1,16 +1,19 @@
 """AUTask: what the teacher and the student share: the AU model, its loss weights, validation and optimiser."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
-from fau_mae.losses import positive_weights
+from data_modules.errors import UserError
+from fau_mae.losses import AULoss, AULossConfig
 from fau_mae.metrics import AUMetrics
-from fau_mae.models.au_model import AUModel, AUOutput
+from fau_mae.models.au_model import AUModel
+from fau_mae.models.au_output import AUOutput
 from fau_mae.models.checkpoints import load_matching
+from fau_mae.models.me_graphau import MEGraphAU
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_epoch
 
@@ -21,34 +24,42 @@ class AUTask(L.LightningModule):
     The faces' AUs, size and grid come from the data module, when training is set up.
 
     Args:
-        size, stem, layers, dropout, drop_path: of the `AUModel`.
+        size, stem, head, layers, dropout, drop_path, node_width, frozen_norms: of the `AUModel`.
         init_from: checkpoint whose encoder (and head, where it has one) this training starts from.
+        loss: how predictions are judged against the labels.
         optim: optimiser settings.
     """
 
     uses_mask: bool  # whether the model is told what is hidden
     monitor = ("val/auroc", "max")  # what the best checkpoint is best in
     model: AUModel  # built by `configure_model`
-    positive_weights: Tensor  # (A,)
+    au_loss: AULoss
 
     def __init__(
         self,
         size: str = "base",
         stem: str = "linear",
+        head: Literal["query_graph", "me_graphau"] = "query_graph",
         layers: tuple[int, ...] = (-3, -1),
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        node_width: int | None = None,
+        frozen_norms: bool = False,
         init_from: Path | None = None,
+        loss: AULossConfig = AULossConfig(),  # noqa: B008 - never changed in place
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
         super().__init__()
-        self.optim = optim
+        self.optim, self.loss = optim, loss
         self.recipe: dict[str, Any] = {
             "size": size,
             "stem": stem,
             "drop_path": drop_path,
+            "head": head,
             "layers": tuple(layers),
             "dropout": dropout,
+            "node_width": node_width,
+            "frozen_norms": frozen_norms,
         }
         self.aus: tuple[int, ...] = ()
         self.val_metrics = AUMetrics()
@@ -58,13 +69,17 @@ class AUTask(L.LightningModule):
         """Build the model for the data module's faces; weights of `init_from` unless a checkpoint is to follow."""
         if hasattr(self, "model"):
             return
+        if self.loss.edge_states and self.recipe["head"] != "me_graphau":
+            raise UserError(
+                "model.loss.edge_states needs model.head=me_graphau, which alone tells edge states"
+            )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.aus = tuple(data.aus)
         self.recipe |= {"image_size": data.image_size, "grid": data.grid, "regions": data.regions}
         self.model = AUModel(**self.recipe)
         if self.init_from is not None and self.trainer.ckpt_path is None:
             load_matching(self.model, Path(self.init_from))
-        self.register_buffer("positive_weights", positive_weights(data.prevalence()), persistent=False)
+        self.au_loss = AULoss(self.loss, data.prevalence())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["fau_mae"] = {
@@ -77,6 +92,12 @@ class AUTask(L.LightningModule):
     def forward(self, batch: FaceBatch) -> AUOutput:
         """What this method predicts from what it may see; `batch.visible` (B, N), True = visible."""
         return self.model(batch.image, batch.visible if self.uses_mask else None)
+
+    def label_loss(self, output: AUOutput, labels: Tensor) -> Tensor:
+        """The loss of `output` against `labels` (B, A) 1/0/-1, as the settings have it."""
+        head = self.model.head
+        states = head.edge_states(output.edges) if isinstance(head, MEGraphAU) else None
+        return self.au_loss(output.logits, labels, states)
 
     def on_train_epoch_start(self) -> None:
         reseed_epoch(self)

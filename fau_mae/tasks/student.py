@@ -6,20 +6,21 @@ from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
-from fau_mae.losses import au_loss, edge_loss, logit_loss, node_loss
+from fau_mae.distillation import LOSSES, DistilConfig
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.checkpoints import load_au_model
 from fau_mae.tasks.au_task import AUTask
 
 
 class Student(AUTask):
-    """L = L_AU + node·L_node + edge·L_edge + logit·L_logit, against the frozen teacher on the clean face.
+    """L = L_AU + ramp·(node·L_node + edge·L_edge + logit·L_logit), against the frozen teacher on the clean face.
 
     With all three weights 0 there is no teacher and this is the rival `dropped`.
 
     Args:
         teacher: checkpoint of a `Teacher` on the same AUs and grid; needed when a weight is above 0.
         node_weight, edge_weight, logit_weight: weights of the distillation terms.
+        distil: how the distillation terms measure.
     """
 
     uses_mask = True
@@ -31,10 +32,12 @@ class Student(AUTask):
         node_weight: float = 1.0,
         edge_weight: float = 1.0,
         logit_weight: float = 1.0,
+        distil: DistilConfig = DistilConfig(),  # noqa: B008 - never changed in place
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.weights = {"node": node_weight, "edge": edge_weight, "logit": logit_weight}
+        self.distil = distil
         self.teacher_path = teacher
         self._teacher: list[AUModel] = []  # in a list: not a submodule, so neither trained nor saved
 
@@ -56,13 +59,13 @@ class Student(AUTask):
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         output = self(batch)
-        losses = {"au": au_loss(output.logits, batch.labels, self.positive_weights)}
+        losses = {"au": self.label_loss(output, batch.labels)}
         loss = losses["au"]
         if self._teacher:
             target = self._teacher[0](batch.clean)
-            losses["node"] = node_loss(output.nodes, target.nodes)
-            losses["edge"] = edge_loss(output.edges, target.edges)
-            losses["logit"] = logit_loss(output.logits, target.logits)
-            loss = loss + sum(weight * losses[name] for name, weight in self.weights.items())
+            weights = {name: weight for name, weight in self.weights.items() if weight}
+            losses |= {name: LOSSES[name](output, target, self.distil) for name in weights}
+            ramp = self.distil.ramp(self.global_step, int(self.trainer.estimated_stepping_batches))
+            loss = loss + ramp * sum(weight * losses[name] for name, weight in weights.items())
         self.log_losses({**losses, "loss": loss})
         return loss

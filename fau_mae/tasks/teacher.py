@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
-from fau_mae.losses import au_loss
 from fau_mae.tasks.au_task import AUTask
 
 
@@ -17,6 +16,6 @@ class Teacher(AUTask):
     uses_mask = False
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
-        loss = au_loss(self(batch).logits, batch.labels, self.positive_weights)
+        loss = self.label_loss(self(batch), batch.labels)
         self.log_losses({"loss": loss})
         return loss
