@@ -1,24 +1,52 @@
-"""Training augmentation of a whole face before anything is hidden: mirror, small similarity, colour, keyed per face."""
+"""Training augmentation of a whole face before anything is hidden: mirror, small similarity, colour, keyed per face.
 
-import albumentations as A
+Both steps are one pass over the picture each, a warp and a linear map of the colours: augmentation must not cost
+more than decoding the picture does (`benchmarks/prepare.py` measures it).
+"""
+
+import math
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from data_modules.occlusion.spec import keyed_generator
 
-# Which landmark stands at each place after mirroring the picture, for outlines of 5 and of 68 points.
-_MIRROR_5 = np.array([1, 0, 2, 4, 3])
+# Which landmark of 68 stands at each place after mirroring the picture.
 _MIRROR_68 = np.array(
     [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
     + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
     + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )
 
-_MIRROR = {5: _MIRROR_5, 68: _MIRROR_68}
+
+def _mirror_without(*left_out: int) -> np.ndarray:
+    """The same for an outline that lacks these of the 68 points."""
+    kept = np.setdiff1d(np.arange(68), left_out)
+    return np.searchsorted(kept, _MIRROR_68[kept])
+
+
+_JAW, _INNER_CORNERS = range(17), (60, 64)
+_MIRROR = {
+    5: np.array([1, 0, 2, 4, 3]),
+    68: _MIRROR_68,
+    66: _mirror_without(*_INNER_CORNERS),
+    51: _mirror_without(*_JAW),
+    49: _mirror_without(*_JAW, *_INNER_CORNERS),
+}
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # how bright R, G and B look (ITU-R BT.601)
+_TO_MEAN = np.full((3, 3), 1 / 3)  # a colour's share along the axis of greys
+_TURN = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # a quarter turn about that axis
+# Of what a change of hue and saturation is the weighted sum, (4, 9).
+_COLOUR_BASIS = np.stack([np.eye(3) - _TO_MEAN, _TURN, _TO_MEAN, np.tile(_LUMA, (3, 1))]).reshape(4, 9)
 
 
 class FaceAugmentation:
     """Mirror (half of the faces), rotation, scale and shift as alignment errors make them, and colour.
+
+    `rotation` in degrees, `scale` and `shift` as shares of the side, are the largest of either sign. Colour is
+    brightness and contrast within ±25 %, saturation within ±30 % and a turn of the hue within ±7°.
 
     AU labels do not name a side, so mirroring keeps them. The draw depends on (seed, sample id) alone: the
     data module passes a seed that differs by run and epoch, so any worker, rank or order gives the same picture.
@@ -26,37 +54,49 @@ class FaceAugmentation:
 
     def __init__(self, rotation: float = 6.0, scale: float = 0.08, shift: float = 0.04):
         self.rotation, self.scale, self.shift = rotation, scale, shift
-        self.colour = A.Compose(
-            [
-                A.ColorJitter(
-                    brightness=(0.75, 1.25),
-                    contrast=(0.75, 1.25),
-                    saturation=(0.7, 1.3),
-                    hue=(-0.02, 0.02),
-                    p=0.9,
-                )
-            ]
-        )
 
     def __call__(
         self, image: np.ndarray, landmarks: np.ndarray | None, seed: int, sample_id: int
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """uint8 RGB (H, W, 3) and landmarks (P, 2) in its pixels -> the same, moved and recoloured."""
-        rng = keyed_generator("augment", seed, sample_id)
+        draws = keyed_generator("augment", seed, sample_id).uniform(-1, 1, 9).tolist()
         side = image.shape[0]
-        matrix = cv2.getRotationMatrix2D(
-            ((side - 1) / 2,) * 2, rng.uniform(-1, 1) * self.rotation, 1 + rng.uniform(-1, 1) * self.scale
+        matrix, mirrored = self._motion(draws[:5], side)
+        # OpenCV warps four channels in less than half the time of three.
+        moved = cv2.warpAffine(
+            cv2.cvtColor(image, cv2.COLOR_RGB2RGBA),
+            matrix,
+            (side, side),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
         )
-        matrix[:, 2] += rng.uniform(-1, 1, 2) * self.shift * side
-        if mirrored := rng.random() < 0.5:
-            matrix = matrix @ np.array([[-1, 0, side - 1], [0, 1, 0], [0, 0, 1]])
-        image = cv2.warpAffine(
-            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-        )
-        self.colour.set_random_seed(int(rng.integers(2**31)))
-        image = self.colour(image=image)["image"]
+        image = cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB)
+        image = cv2.transform(image, _colour_map(draws[5:], cv2.mean(image)))
         if landmarks is not None:
             landmarks = (landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
             if mirrored and len(landmarks) in _MIRROR:
                 landmarks = landmarks[_MIRROR[len(landmarks)]]
         return image, landmarks
+
+    def _motion(self, draws: Sequence[float], side: int) -> tuple[np.ndarray, bool]:
+        """The 2×3 map of the pixels, and whether it mirrors."""
+        turn, grow, right, down, mirror = draws
+        angle, scale = math.radians(turn * self.rotation), 1 + grow * self.scale
+        a, b, middle = scale * math.cos(angle), scale * math.sin(angle), (side - 1) / 2
+        x = middle - (a + b) * middle + right * self.shift * side
+        y = middle - (a - b) * middle + down * self.shift * side
+        if mirror < 0:
+            return np.array([[-a, b, x + a * (side - 1)], [b, a, y - b * (side - 1)]]), True
+        return np.array([[a, b, x], [-b, a, y]]), False
+
+
+def _colour_map(draws: Sequence[float], mean: Sequence[float]) -> np.ndarray:
+    """The 3×4 linear map of RGB that changes brightness, contrast, saturation and hue; `mean` is the face's RGB."""
+    brightness, contrast, saturation = 1 + 0.25 * draws[0], 1 + 0.25 * draws[1], 1 + 0.3 * draws[2]
+    hue = math.tau * 0.02 * draws[3]
+    weights = saturation * math.cos(hue), saturation * math.sin(hue), saturation, 1 - saturation
+    grey = brightness * sum(weight * value for weight, value in zip(_LUMA.tolist(), mean))
+    colour = np.empty((3, 4))
+    colour[:, :3] = (brightness * contrast * np.array(weights) @ _COLOUR_BASIS).reshape(3, 3)
+    colour[:, 3] = (1 - contrast) * grey  # contrast leaves the mean grey in place
+    return colour

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -19,8 +18,3 @@ class FaceBatch(NamedTuple):
     intensity: Tensor  # (B, A) float32, 0-5; NaN where the source has none
     subject: Tensor  # (B,) int64, index of the subject in the store
     sample_id: Tensor  # (B,) int64, stable across stores, machines and orders
-
-
-def collate(samples: list[FaceBatch]) -> FaceBatch:
-    """Stack single samples (the same fields without B) into a batch."""
-    return FaceBatch(*(torch.stack(column) for column in zip(*samples)))

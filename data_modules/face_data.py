@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.augment import FaceAugmentation
-from data_modules.batch import FaceBatch, collate
+from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.facs import au_region
 from data_modules.folds import Split, split_rows
@@ -37,48 +37,82 @@ class FaceDataset(Dataset[FaceBatch]):
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
 
     def __getitem__(self, key: SampleKey) -> FaceBatch:
-        index, spec = key
-        sample_id = int(self.sample_ids[index])
-        clean, landmarks = self._picture(index)
-        if self.augmentation is not None:
-            clean, landmarks = self.augmentation(clean, landmarks, spec.seed, sample_id)
-        donor = (
-            self._donor(index, spec) if self.fill == "donor" or KINDS[spec.kind].needs == "donor" else None
+        """One face: the fields of a batch without B."""
+        return FaceBatch(*(column[0] for column in self.__getitems__([key])))
+
+    def __getitems__(self, keys: Sequence[SampleKey]) -> FaceBatch:
+        """A whole batch, as `DataLoader` asks for it: every picture is written once, where the batch has it.
+
+        `image` and `clean` are one tensor when no face of the batch is hidden.
+        """
+        rows = np.array([index for index, _ in keys])
+        clean = np.empty((len(keys), 3, self.size, self.size), np.uint8)
+        hides = any(spec.kind != "none" and spec.severity > 0 for _, spec in keys)
+        image = np.empty_like(clean) if hides else clean
+        visible = np.ones((len(keys), self.grid**2), bool)  # (B, N), True = visible
+        for place, (index, spec) in enumerate(keys):
+            landmarks = self._landmarks(index) if hides else None
+            face = self._picture(index)
+            if self.augmentation is not None:
+                face, landmarks = self.augmentation(face, landmarks, spec.seed, int(self.sample_ids[index]))
+            _write_planes(face, clean[place])
+            if hides:
+                shown, pixels = self._hide(face, landmarks, index, spec)
+                _write_planes(shown, image[place])
+                visible[place] = token_visibility(pixels, self.grid)
+        clean_tensor = torch.from_numpy(clean)
+        return FaceBatch(
+            image=torch.from_numpy(image) if hides else clean_tensor,
+            clean=clean_tensor,
+            visible=torch.from_numpy(visible),
+            labels=torch.from_numpy(self.labels[rows].astype(np.int8)),
+            intensity=torch.from_numpy(self.intensity[rows].astype(np.float32)),
+            subject=torch.from_numpy(self.subjects[rows]),
+            sample_id=torch.from_numpy(self.sample_ids[rows]),
         )
-        image, pixels = occlude(
-            clean,
+
+    def _hide(
+        self, face: np.ndarray, landmarks: np.ndarray | None, index: int, spec: OcclusionSpec
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Picture (H, W, 3) and visible pixels (H, W), True = visible, of a face under `spec`."""
+        wants_donor = self.fill == "donor" or KINDS[spec.kind].needs == "donor"
+        return occlude(
+            face,
             spec,
-            sample_id,
+            int(self.sample_ids[index]),
             grid=self.grid,
             landmarks=landmarks,
             fill=self.fill,
-            donor=donor,
+            donor=self._donor(index, spec) if wants_donor else None,
             aus=self.store.info.aus,  # all of them: a choice by label would tell the label
-            saliency=self.saliency.get(sample_id),
-        )
-        return FaceBatch(
-            image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),  # (3, H, W)
-            clean=torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1))),
-            visible=torch.from_numpy(token_visibility(pixels, self.grid)),  # (N,), True = visible
-            labels=torch.from_numpy(self.labels[index].astype(np.int8)),
-            intensity=torch.from_numpy(self.intensity[index].astype(np.float32)),
-            subject=torch.tensor(self.subjects[index]),
-            sample_id=torch.tensor(sample_id),
+            saliency=self.saliency.get(int(self.sample_ids[index])),
         )
 
-    def _picture(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """The stored crop at the size asked for, with its landmarks in that picture's pixels."""
-        image, landmarks = self.store.image(index), self.store.landmarks(index)
+    def _picture(self, index: int) -> np.ndarray:
+        """The stored crop at the size asked for, (H, W, 3)."""
+        image = self.store.image(index)
         if image.shape[0] != self.size:
-            if landmarks is not None:
-                landmarks = landmarks * (self.size / image.shape[0])
             image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return image, landmarks
+        return image
+
+    def _landmarks(self, index: int) -> np.ndarray | None:
+        """Its landmarks in that picture's pixels, (P, 2)."""
+        landmarks = self.store.landmarks(index)
+        return None if landmarks is None else landmarks * (self.size / self.store.info.size)
 
     def _donor(self, index: int, spec: OcclusionSpec) -> np.ndarray:
         """The face that a `donor` fill or `other_face` shows; keyed, so the same on every machine."""
         chosen = donor_of(spec, int(self.sample_ids[index]), int(self.subjects[index]), self.subjects)
-        return self._picture(chosen)[0]
+        return self._picture(chosen)
+
+
+def _write_planes(picture: np.ndarray, planes: np.ndarray) -> None:
+    """Picture (H, W, 3) into `planes` (3, H, W); several times faster than a transposed copy."""
+    cv2.split(picture, list(planes))
+
+
+def _as_it_is(batch: FaceBatch) -> FaceBatch:
+    return batch
 
 
 class FaceDataModule(L.LightningDataModule):
@@ -190,7 +224,7 @@ class FaceDataModule(L.LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=batch_sampler,
-            collate_fn=collate,
+            collate_fn=_as_it_is,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -80,12 +80,12 @@ def encode_image(image: np.ndarray, encoding: str) -> bytes:
     ].tobytes()
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes | pa.Buffer) -> np.ndarray:
     """File bytes -> uint8 RGB (H, W, 3)."""
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
         raise ValueError("the store holds bytes that are no picture")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return image
 
 
 class StoreWriter:
@@ -255,30 +255,45 @@ class FaceStore:
         meta["aus"] = tuple(meta["aus"])
         self.info = StoreInfo(**meta)
         self.table = load_from_disk(str(self.path))
+        self._images = self.table.data.column("image")
+        self._landmarks = self.table.data.column("landmarks")
         self._columns: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.table)
 
     def column(self, name: str) -> np.ndarray:
-        """A small column as one array: (rows,) or, for labels and intensity, (rows, A)."""
+        """A small column as one array: (rows,), or (rows, longest) for lists, shorter ones ending in NaN.
+
+        Labels and intensity are (rows, A).
+        """
         if name not in self._columns:
             values = self.table.data.column(name).combine_chunks()
-            if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-                flat = values.flatten().to_numpy(zero_copy_only=False)
-                self._columns[name] = flat.reshape(len(self), len(flat) // len(self))
+            if pa.types.is_list(values.type):
+                self._columns[name] = _rectangle(values)
             else:
                 self._columns[name] = values.to_numpy(zero_copy_only=False)
         return self._columns[name]
 
     def image(self, index: int) -> np.ndarray:
         """Picture `index`, uint8 RGB (H, W, 3)."""
-        return decode_image(self.table.data.column("image")[int(index)].as_py())
+        return decode_image(self._images[int(index)].as_buffer())
 
     def landmarks(self, index: int) -> np.ndarray | None:
         """Landmarks of picture `index`, (points, 2) x, y in pixels of the stored picture; None if unknown."""
-        values = self.table.data.column("landmarks")[int(index)].as_py()
-        return np.asarray(values, np.float32).reshape(-1, 2) if values else None
+        values = self._landmarks[int(index)].values
+        return values.to_numpy().reshape(-1, 2) if len(values) else None
+
+
+def _rectangle(lists: pa.ListArray) -> np.ndarray:
+    """Lists of numbers -> (rows, longest), NaN after the end of shorter ones."""
+    flat, lengths = lists.flatten().to_numpy(zero_copy_only=False), lists.value_lengths().to_numpy()
+    longest = int(lengths.max(initial=0))
+    if (lengths == longest).all():
+        return flat.reshape(len(lists), longest)
+    table = np.full((len(lists), longest), np.nan, np.float32)
+    table[np.arange(longest) < lengths[:, None]] = flat
+    return table
 
 
 def write_atomically(path: Path, text: str) -> None:
