@@ -98,12 +98,68 @@ def test_wrong_settings_end_in_one_clear_line(tiny_store: FaceStore, settings: d
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("points", [5, 68])
+OUTLINES = {  # which of the 68 points each landmark set holds
+    5: [36, 45, 30, 48, 54],
+    68: [*range(68)],
+    66: [i for i in range(68) if i not in (60, 64)],
+    51: [*range(17, 68)],
+    49: [i for i in range(17, 68) if i not in (60, 64)],
+}
+
+
+@pytest.mark.parametrize("points", OUTLINES)
 def test_mirrored_landmarks_keep_their_sides(tiny_store: FaceStore, points: int) -> None:
-    """However a face is mirrored, the viewer's left eye stays the one on the left."""
+    """However a face is mirrored, each point stays on its side: the outline moves by little, as a whole."""
     row = int(np.argmin([abs(np.ptp(tiny_store.landmarks(i)[[36, 45], 1])) for i in range(len(tiny_store))]))
-    landmarks = tiny_store.landmarks(row)
-    left, right = (36, 45) if points == 68 else (0, 1)
-    chosen = landmarks if points == 68 else landmarks[[36, 45, 30, 48, 54]]
-    moved = [FaceAugmentation()(tiny_store.image(row), chosen, 1, key) for key in range(12)]
-    assert all(out[1][left, 0] < out[1][right, 0] for out in moved)
+    landmarks = tiny_store.landmarks(row)[OUTLINES[points]]
+    moved = [FaceAugmentation()(tiny_store.image(row), landmarks, 1, key)[1] for key in range(12)]
+    for outline in moved:
+        for axis in (0, 1):
+            assert np.corrcoef(outline[:, axis], landmarks[:, axis])[0, 1] > 0.8
+
+
+def test_landmarks_move_with_the_picture(tiny_store: FaceStore) -> None:
+    """A white spot on black is where the augmented landmark says it is."""
+    for key in range(20):
+        picture = np.zeros((96, 96, 3), np.uint8)
+        picture[60:63, 30:33] = 255
+        spot = np.array([[31.0, 61.0]])
+        image, landmarks = FaceAugmentation()(picture, spot, 3, key)
+        light = image.max(2).astype(float)
+        light[light < light.max() / 2] = 0  # colour lifts the black a little
+        found = [(light.sum(axis) * np.arange(96)).sum() / light.sum() for axis in (0, 1)]
+        np.testing.assert_allclose(found, landmarks[0], atol=0.5)
+
+
+def test_colour_changes_and_grey_stays_grey() -> None:
+    grey = np.full((32, 32, 3), 120, np.uint8)
+    levels = set()
+    for key in range(20):
+        image, _ = FaceAugmentation(rotation=0, scale=0, shift=0)(grey, None, 0, key)
+        assert np.ptp(image.astype(int)) <= 1  # hue and saturation leave grey alone; contrast its mean
+        levels.add(int(image[0, 0, 0]))
+    assert len(levels) > 10 and min(levels) >= 85 and max(levels) <= 155
+    red = np.full((32, 32, 3), (180, 60, 60), np.uint8)
+    tints = {tuple(FaceAugmentation()(red, None, 0, key)[0][16, 16].tolist()) for key in range(20)}
+    assert len(tints) > 10
+
+
+def test_a_batch_is_its_single_faces(tiny_store: FaceStore) -> None:
+    dataset = module(tiny_store, fill="donor").dataset(augment=True)
+    for spec in (
+        OcclusionSpec("none", 0.0, 1),
+        OcclusionSpec("block", 0.4, 1),
+        OcclusionSpec("mask", 0.3, 1),
+    ):
+        batch = dataset.__getitems__([(row, spec) for row in (3, 0, 7)])
+        assert (batch.image is batch.clean) == (spec.severity == 0)
+        for place, row in enumerate((3, 0, 7)):
+            for whole, one in zip(batch, dataset[row, spec]):
+                assert torch.equal(whole[place], one)
+        assert torch.equal(batch.labels, torch.from_numpy(tiny_store.column("labels")[[3, 0, 7]]))
+
+
+def test_without_augmentation_a_face_is_the_stored_picture(tiny_store: FaceStore) -> None:
+    face = module(tiny_store).dataset(augment=False)[5, OcclusionSpec("none", 0.0)]
+    np.testing.assert_array_equal(face.clean.permute(1, 2, 0), tiny_store.image(5))
+    assert face.visible.all()  # True = visible
