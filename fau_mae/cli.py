@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_detect(commands)
     _add_occlude(commands)
     _add_evaluate_predictions(commands)
+    _add_save(commands)
     return parser
 
 
@@ -209,6 +210,23 @@ def _evaluate_predictions(options: argparse.Namespace) -> None:
     results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)
     for table in macro_table(results):
         Console(width=100).print(table)
+
+
+def _add_save(commands: argparse._SubParsersAction) -> None:
+    save = _command(commands, "save", _save, "the weights of a checkpoint, without training state")
+    save.add_argument("checkpoint", type=Path, help="a checkpoint of any stage")
+    save.add_argument(
+        "--out", type=Path, required=True, help="the .safetensors file; goes wherever a checkpoint goes"
+    )
+
+
+def _save(options: argparse.Namespace) -> None:
+    from fau_mae.models.checkpoints import save_weights
+
+    if options.out.suffix != ".safetensors":
+        raise UserError(f"--out {options.out}: the name must end in .safetensors")
+    save_weights(options.checkpoint, options.out)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,15 +1,31 @@
-"""Weights in: this project's own checkpoints, read without unpickling anything but tensors and plain values."""
+"""Weights in and out: this project's checkpoints and safetensors, and vision transformers of others.
 
+Nothing but tensors and plain values is ever unpickled. Where a source is asked for it may be a file, or the name of
+pretrained weights that timm fetches: `timm:vit_base_patch16_224.mae`, `hf-hub:OWNER/NAME`.
+"""
+
+import argparse
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import timm
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.decoder import MaskedDecoder
 from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.models.foreign_weights import load_decoder, load_encoder
+
+HUBS = ("timm:", "hf-hub:", "hf_hub:")
+KINDS = {
+    "au": "an AU model (teacher or student)",
+    "mae": "a pre-trained masked autoencoder",
+}
 
 
 class LoadedAUModel(NamedTuple):
@@ -23,67 +39,124 @@ class LoadedAUModel(NamedTuple):
 
 def load_au_model(path: Path) -> LoadedAUModel:
     """The AU model of a `Teacher` or `Student` checkpoint. Raises `UserError` for any other file."""
-    checkpoint = _read(path, "au")
-    meta = checkpoint["fau_mae"]
+    meta, state = read_own(path, "au")
     model = AUModel(**meta["recipe"])
-    _load_all(model, _under(checkpoint["state_dict"], "model."), path)
+    load_all(model, under(state, "model."), path)
     return LoadedAUModel(model.eval(), tuple(meta["aus"]), meta["recipe"], meta["uses_mask"])
 
 
 def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
     """Encoder and decoder of an `MAEPretraining` checkpoint, in eval mode. Raises `UserError` for any other file."""
-    checkpoint = _read(path, "mae")
-    recipe = checkpoint["fau_mae"]["recipe"]
-    encoder = MaskedEncoder(**recipe)
-    decoder = MaskedDecoder(encoder, recipe["size"])
-    _load_all(encoder, _under(checkpoint["state_dict"], "encoder."), path)
-    _load_all(decoder, _under(checkpoint["state_dict"], "decoder."), path)
+    meta, state = read_own(path, "mae")
+    encoder = MaskedEncoder(**meta["recipe"])
+    decoder = MaskedDecoder(encoder, meta["recipe"]["size"])
+    load_all(encoder, under(state, "encoder."), path)
+    load_all(decoder, under(state, "decoder."), path)
     return encoder.eval(), decoder.eval()
 
 
-def load_matching(model: AUModel, path: Path) -> None:
-    """Start `model` from a checkpoint: its encoder from any of ours, its head too where the checkpoint has one.
+def start_from(model: AUModel, source: str) -> None:
+    """Start `model` from weights: its encoder from any known ones, its head too where the source has one.
 
     Raises `UserError` when a weight is missing or has another shape: nothing is ever left at random silently.
     """
-    checkpoint = _read(path)
-    state = checkpoint["state_dict"]
-    if checkpoint["fau_mae"]["kind"] == "mae":
-        _load_all(model.encoder, _under(state, "encoder."), path)
+    meta, state = _read(source)
+    if meta is None:
+        load_encoder(model.encoder, state, source)
+    elif meta["kind"] == "mae":
+        load_all(model.encoder, under(state, "encoder."), source)
     else:
-        _load_all(model, _under(state, "model."), path)
+        load_all(model, under(state, "model."), source)
 
 
-def _read(path: Path, kind: str | None = None) -> dict[str, Any]:
+def start_mae_from(encoder: MaskedEncoder, decoder: MaskedDecoder, source: str) -> None:
+    """Start pre-training from weights; a decoder that the source does not have starts at random."""
+    meta, state = _read(source)
+    if meta is None:
+        load_encoder(encoder, state, source)
+        load_decoder(decoder, state, source)
+    elif meta["kind"] == "mae":
+        load_all(encoder, under(state, "encoder."), source)
+        load_all(decoder, under(state, "decoder."), source)
+    else:
+        load_all(encoder, under(state, "model.encoder."), source)
+
+
+def save_weights(checkpoint: Path, out: Path) -> None:
+    """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place."""
+    meta, state = read_own(checkpoint)
+    aside = out.with_suffix(".tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.contiguous() for name, value in state.items()}
+    save_file(tensors, aside, metadata={"fau_mae": json.dumps(meta)})
+    aside.replace(out)
+
+
+def read_own(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint of ours says of itself, and its weights. Raises `UserError` for any other file or kind."""
+    meta, state = _read(str(path))
+    if meta is None:
+        raise UserError(f"{path} is not a fau_mae checkpoint: it holds weights of another project")
+    if kind is not None and meta["kind"] != kind:
+        raise UserError(f"{path} holds {KINDS[meta['kind']]}, not {KINDS[kind]}")
+    return meta, state
+
+
+def _read(source: str) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """Description (None for weights of others) and weights of a file or of a hub's name."""
+    if source.startswith(HUBS):
+        return None, _fetch(source)
+    path = Path(source)
     if not path.is_file():
         raise UserError(
             f"checkpoint {path} does not exist: run the stage that makes it, or name another file"
         )
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        found = checkpoint["fau_mae"]["kind"]
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                described = (file.metadata() or {}).get("fau_mae")
+            return json.loads(described) if described else None, load_file(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # MAE's code keeps its options beside
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return checkpoint.get("fau_mae"), _weights_of(checkpoint)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
         raise UserError(f"{path} is not a fau_mae checkpoint ({type(error).__name__})") from error
-    if kind is not None and found != kind:
-        names = {"au": "an AU model (teacher or student)", "mae": "a pre-trained masked autoencoder"}
-        raise UserError(f"{path} holds {names[found]}, not {names[kind]}")
+
+
+def _weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    for key in ("state_dict", "model"):
+        if isinstance(checkpoint.get(key), dict):
+            return checkpoint[key]
+    if not all(isinstance(value, Tensor) for value in checkpoint.values()):
+        raise ValueError("no weights")
     return checkpoint
 
 
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _fetch(name: str) -> dict[str, Tensor]:
+    """Pretrained weights by name, through timm, which keeps them in its cache."""
+    try:
+        model = timm.create_model(name.removeprefix("timm:"), pretrained=True, num_classes=0)
+    except Exception as error:  # unknown names, no network, no permission: as many kinds as libraries
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"timm could not fetch {name}: {reason}") from error
+    return model.state_dict()
+
+
+def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _load_all(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def load_all(module: nn.Module, state: dict[str, Tensor], source: Path | str) -> None:
     """Load every weight of `module`, or say in one line which one does not fit."""
     for name, wanted in module.state_dict().items():
         if name not in state:
             raise UserError(
-                f"{path}: weight {name} is missing; was it trained with another stem, size or head?"
+                f"{source}: weight {name} is missing; was it trained with another stem, size or head?"
             )
         if state[name].shape != wanted.shape:
             raise UserError(
-                f"{path}: weight {name} has shape {tuple(state[name].shape)}, this model needs {tuple(wanted.shape)}; "
-                "use the same size, grid, image_size, stem, head and AUs as the checkpoint"
+                f"{source}: weight {name} has shape {tuple(state[name].shape)}, this model needs "
+                f"{tuple(wanted.shape)}; use the same size, grid, image_size, stem, head and AUs as the checkpoint"
             )
     module.load_state_dict(state)

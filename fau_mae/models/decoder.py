@@ -20,7 +20,7 @@ class MaskedDecoder(nn.Module):
     def __init__(self, encoder: MaskedEncoder, size: str):
         super().__init__()
         dim, depth, heads = SIZES[size][3:]
-        self.patch = encoder.patch
+        self.patch, self.grid = encoder.patch, encoder.grid
         self.embed = nn.Linear(encoder.dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.register_buffer(

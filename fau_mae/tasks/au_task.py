@@ -1,6 +1,5 @@
 """AUTask: what the teacher and the student share: the AU model, its loss weights, validation and optimiser."""
 
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -12,7 +11,7 @@ from fau_mae.losses import AULoss, AULossConfig
 from fau_mae.metrics import AUMetrics
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.checkpoints import load_matching
+from fau_mae.models.checkpoints import start_from
 from fau_mae.models.me_graphau import MEGraphAU
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_epoch
@@ -25,7 +24,8 @@ class AUTask(L.LightningModule):
 
     Args:
         size, stem, head, layers, dropout, drop_path, node_width, frozen_norms: of the `AUModel`.
-        init_from: checkpoint whose encoder (and head, where it has one) this training starts from.
+        init_from: file or hub name of weights to start from, see `fau_mae.models.checkpoints`: their encoder, and
+            their head where they have one.
         loss: how predictions are judged against the labels.
         optim: optimiser settings.
     """
@@ -45,7 +45,7 @@ class AUTask(L.LightningModule):
         drop_path: float = 0.0,
         node_width: int | None = None,
         frozen_norms: bool = False,
-        init_from: Path | None = None,
+        init_from: str | None = None,
         loss: AULossConfig = AULossConfig(),  # noqa: B008 - never changed in place
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
@@ -78,7 +78,7 @@ class AUTask(L.LightningModule):
         self.recipe |= {"image_size": data.image_size, "grid": data.grid, "regions": data.regions}
         self.model = AUModel(**self.recipe)
         if self.init_from is not None and self.trainer.ckpt_path is None:
-            load_matching(self.model, Path(self.init_from))
+            start_from(self.model, self.init_from)
         self.au_loss = AULoss(self.loss, data.prevalence())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

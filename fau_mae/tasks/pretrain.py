@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
+from fau_mae.models.checkpoints import start_mae_from
 from fau_mae.models.decoder import MaskedDecoder, reconstruction_loss
 from fau_mae.models.encoder import MaskedEncoder
 from fau_mae.tasks.optim import OptimConfig, configure
@@ -19,6 +20,7 @@ class MAEPretraining(L.LightningModule):
 
     Args:
         size, stem: of the `MaskedEncoder`.
+        init_from: file or hub name of weights to go on from, see `fau_mae.models.checkpoints`.
         optim: optimiser settings.
     """
 
@@ -30,10 +32,11 @@ class MAEPretraining(L.LightningModule):
         self,
         size: str = "base",
         stem: str = "linear",
+        init_from: str | None = None,
         optim: OptimConfig = OptimConfig(lr=1.5e-3, beta2=0.95),  # noqa: B008 - never changed in place
     ):
         super().__init__()
-        self.optim = optim
+        self.optim, self.init_from = optim, init_from
         self.recipe: dict[str, Any] = {"size": size, "stem": stem}
 
     def configure_model(self) -> None:
@@ -44,6 +47,8 @@ class MAEPretraining(L.LightningModule):
         self.recipe |= {"image_size": data.image_size, "grid": data.grid}
         self.encoder = MaskedEncoder(**self.recipe)
         self.decoder = MaskedDecoder(self.encoder, self.recipe["size"])
+        if self.init_from is not None and self.trainer.ckpt_path is None:
+            start_mae_from(self.encoder, self.decoder, self.init_from)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["fau_mae"] = {"kind": "mae", "recipe": self.recipe}
