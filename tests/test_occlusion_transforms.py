@@ -16,33 +16,49 @@ FACE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
 class Hidden(Dataset[bytes]):
     """The same face at every index, through a transform, as the bytes of the result."""
 
-    def __init__(self, transform: A.Compose):
-        self.transform = transform
+    def __init__(self, transform: A.Compose, epoch: int):
+        self.transform, self.epoch = transform, epoch
 
     def __len__(self) -> int:
         return 8
 
     def __getitem__(self, index: int) -> bytes:
-        return self.transform(image=FACE, sample_id=index)["image"].tobytes()
+        return self.transform(image=FACE, sample_id=index, epoch=self.epoch)["image"].tobytes()
 
 
-def load(transform: A.Compose, workers: int) -> list[bytes]:
+def load(transform: A.Compose, workers: int, epoch: int) -> list[bytes]:
     loader = DataLoader(
-        Hidden(transform), batch_size=1, num_workers=workers, collate_fn=list, multiprocessing_context="fork"
+        Hidden(transform, epoch),
+        batch_size=1,
+        num_workers=workers,
+        collate_fn=list,
+        multiprocessing_context="fork" if workers else None,
     )
     return [result for batch in loader for result in batch]
 
 
-def test_the_naive_use_repeats_its_stream_in_each_epoch_and_ours_follows_the_keys():
+def check_streams(transform: A.Compose) -> None:
+    """Fail when two workers hide the same of different samples, or when an epoch repeats the one before."""
+    first, second = load(transform, 2, epoch=0), load(transform, 2, epoch=1)
+    assert len(set(first)) == len(first), "workers drew the same stream"
+    assert not set(first) & set(second), "an epoch repeats the one before"
+
+
+def test_the_naive_use_falls_into_the_trap():
     naive = A.Compose(
         [A.CoarseDropout(hole_height_range=(0.1, 0.6), hole_width_range=(0.1, 0.6), p=1)], seed=1
     )
-    assert load(naive, 2) == load(naive, 2), "the trap: another epoch, the same holes"
-    ours = A.Compose([Occlude("patches", 0.5, grid=8)])
-    alone = [ours(image=FACE, sample_id=n)["image"].tobytes() for n in range(8)]
-    assert load(ours, 2) == alone and len(set(alone)) == 8
-    epochs = [ours(image=FACE, sample_id=1, epoch=epoch)["visible"].tobytes() for epoch in range(4)]
-    assert len(set(epochs)) == 4
+    with pytest.raises(AssertionError, match="workers drew the same stream"):
+        check_streams(naive)
+    assert load(naive, 2, epoch=0) == load(naive, 2, epoch=1), "another epoch, the same holes"
+
+
+@pytest.mark.parametrize("kind", ["patches", "texture", "hand"])
+def test_ours_follows_its_keys_on_any_worker(kind):
+    ours = A.Compose([Occlude(kind, (0.3, 0.6), grid=8)], seed=1)
+    check_streams(ours)
+    alone = [ours(image=FACE, sample_id=n, epoch=0)["image"].tobytes() for n in range(8)]
+    assert load(ours, 0, 0) == load(ours, 1, 0) == load(ours, 2, 0) == alone
 
 
 def test_the_protocol_mask_comes_out_beside_the_picture():

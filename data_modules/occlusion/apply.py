@@ -12,7 +12,7 @@ from data_modules.occlusion.kinds import KINDS
 from data_modules.occlusion.objects import Cutout
 from data_modules.occlusion.paint import paint
 from data_modules.occlusion.scene import Scene
-from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, pool_of, stream
+from data_modules.occlusion.spec import Draws, OcclusionSpec, draws, pool_of
 
 __all__ = ["KINDS", "check_spec", "donor_of", "occlude"]
 
@@ -49,11 +49,11 @@ def occlude(
     kind = KINDS[spec.kind]
     if spec.severity > 0 and kind.cells:
         scene = Scene(image, grid, landmarks=landmarks, aus=aus, saliency=saliency)
-        visible = cells_to_pixels(kind.cells(stream(spec, sample_id), spec.severity, scene), *image.shape[:2])
+        visible = cells_to_pixels(kind.cells(draws(spec, sample_id), spec.severity, scene), *image.shape[:2])
         return fill_hidden(image, visible, fill, spec, sample_id, donor), visible
     if spec.severity > 0 and kind.draw:
         scene = Scene(image, grid, pool_of(spec.seed), landmarks, donor, objects=objects)
-        return paint(scene, kind.draw(stream(spec, sample_id), scene), spec.severity)
+        return paint(scene, kind.draw(draws(spec, sample_id), scene), spec.severity)
     return image.copy(), np.ones(image.shape[:2], bool)
 
 
@@ -78,4 +78,4 @@ def donor_of(spec: OcclusionSpec, sample_id: int, subject: int, subjects: np.nda
     """
     others = np.flatnonzero(np.asarray(subjects) != subject)
     choices = others if len(others) else np.arange(len(subjects))
-    return int(choices[keyed_generator("donor", spec.seed, sample_id, spec.kind).integers(len(choices))])
+    return int(choices[Draws("donor", spec.seed, sample_id, spec.kind).below(len(choices))])

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data_modules.errors import UserError
-from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, stream
+from data_modules.occlusion.spec import OcclusionSpec, draws, keyed_generator
 
 FILLS = ("grey", "mean", "noise", "blur", "donor")
 _GREY = 127
@@ -45,7 +45,8 @@ def _filling(
         filling[1:] = filling[0]
         return filling
     if fill == "noise":
-        top, left = stream(spec._replace(kind=f"{spec.kind}/noise"), sample_id).integers(0, _NOISE_MARGIN, 2)
+        place = draws(spec._replace(kind=f"{spec.kind}/noise"), sample_id)
+        top, left = place.below(_NOISE_MARGIN), place.below(_NOISE_MARGIN)
         return _noise_tile(height, width)[top : top + height, left : left + width].copy()
     if fill == "blur":
         return _blurred(image)

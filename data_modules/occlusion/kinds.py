@@ -19,6 +19,7 @@ from data_modules.occlusion.regions import (
     saliency_visible,
 )
 from data_modules.occlusion.scene import Scene
+from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.worn import draw_hair, draw_mask, draw_sunglasses
 
 
@@ -27,8 +28,8 @@ class Kind:
     """One kind of occlusion: `cells` for a grid kind, `draw` for a drawn one, neither for "none"."""
 
     about: str
-    cells: Callable[[np.random.Generator, float, Scene], np.ndarray] | None = None  # -> (g, g) bool
-    draw: Callable[[np.random.Generator, Scene], Drawing] | None = None
+    cells: Callable[[Draws, float, Scene], np.ndarray] | None = None  # -> (g, g) bool
+    draw: Callable[[Draws, Scene], Drawing] | None = None
     needs: str | None = None  # the argument of `occlude` without which it cannot work
     exact: bool = False  # hides exactly round(severity·g²) cells
     ends: bool = False  # has a natural size and hides no more than that
@@ -36,7 +37,7 @@ class Kind:
 
 def _on_grid(function: Callable[..., np.ndarray], **options: str) -> Callable[..., np.ndarray]:
     """A grid kind that looks at nothing but the number of cells."""
-    return lambda rng, severity, scene: function(rng, severity, scene.grid, **options)
+    return lambda draws, severity, scene: function(draws, severity, scene.grid, **options)
 
 
 KINDS: dict[str, Kind] = {

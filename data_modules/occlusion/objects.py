@@ -8,7 +8,7 @@ import numpy as np
 
 from data_modules.errors import UserError
 
-_DIRECTIONS = 256
+DIRECTIONS = 256
 _OPAQUE = 128
 
 
@@ -16,10 +16,12 @@ _OPAQUE = 128
 class Cutout:
     """One cut-out. `reach` is how far it extends from its middle in each direction, its mean being 1."""
 
-    colours: np.ndarray  # (h, w, 3) uint8 RGB; transparent pixels hold the nearest opaque colour
+    colours: (
+        np.ndarray
+    )  # (h, w, 3) uint8 RGB, powers of two; transparent pixels hold the nearest opaque colour
     middle: tuple[float, float]  # x, y in pixels
     radius: float  # pixels that count as 1
-    reach: np.ndarray  # (_DIRECTIONS,)
+    reach: np.ndarray  # (DIRECTIONS,)
 
     @classmethod
     def of(cls, rgba: np.ndarray) -> "Cutout":
@@ -30,15 +32,13 @@ class Cutout:
         rows, cols = np.nonzero(opaque)
         middle = (float(cols.mean()), float(rows.mean()))
         dx, dy = cols - middle[0], rows - middle[1]
-        reach = np.zeros(_DIRECTIONS)
+        reach = np.zeros(DIRECTIONS)
         np.maximum.at(reach, _direction(dx, dy), np.hypot(dx, dy) + 0.5)
         known = np.flatnonzero(reach)
-        reach = np.interp(np.arange(_DIRECTIONS), known, reach[known], period=_DIRECTIONS)
-        return cls(_close_holes(rgba, opaque), middle, float(reach.mean()), reach / reach.mean())
-
-    def scale_to_reach(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """How far the object, of mean radius 1 around (0, 0), must be scaled to cover (x, y)."""
-        return np.hypot(x, y) / self.reach[_direction(x, y)]
+        reach = np.interp(np.arange(DIRECTIONS), known, reach[known], period=DIRECTIONS)
+        return cls(
+            to_power_of_two(_close_holes(rgba, opaque)), middle, float(reach.mean()), reach / reach.mean()
+        )
 
 
 def load_objects(folder: Path | str) -> tuple[Cutout, ...]:
@@ -60,10 +60,16 @@ def load_objects(folder: Path | str) -> tuple[Cutout, ...]:
     return tuple(cutouts)
 
 
+def to_power_of_two(picture: np.ndarray) -> np.ndarray:
+    """The picture with its last row and column repeated until both sides are powers of two."""
+    bottom, right = ((1 << (side - 1).bit_length()) - side for side in picture.shape[:2])
+    return cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+
+
 def _direction(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The direction of (x, y) as a whole number from 0 to _DIRECTIONS - 1."""
+    """The direction of (x, y) as a whole number from 0 to DIRECTIONS - 1."""
     turns = np.arctan2(y, x) / (2 * np.pi) + 0.5
-    return (turns * _DIRECTIONS).astype(int) % _DIRECTIONS
+    return (turns * DIRECTIONS).astype(int) % DIRECTIONS
 
 
 def _close_holes(rgba: np.ndarray, opaque: np.ndarray) -> np.ndarray:

@@ -3,49 +3,46 @@
 Each ranks the cells by how much they matter and hides the first round(severity·g²) of them. True = visible.
 """
 
-from collections import Counter
+from functools import lru_cache
 
 import cv2
 import numpy as np
+from numba import njit
 
 from data_modules.errors import UserError
 from data_modules.facs import AUS, CANONICAL_POINTS, au_region
+from data_modules.occlusion.chart import locate
 from data_modules.occlusion.grid import hide_first
 from data_modules.occlusion.scene import Scene
+from data_modules.occlusion.spec import Draws
 
+_PLACES = 100  # per side of the canonical crop
 _FINE = 2  # region cover is measured at this many points per cell and side
+_EYE_ASPECT, _MOUTH_ASPECT = 1.6, 1.5  # width over height of what grows
+_LEFT_EYE, _RIGHT_EYE, _, _MOUTH, _ = CANONICAL_POINTS
 
 
-def eyes_visible(rng: np.random.Generator, severity: float, scene: Scene) -> np.ndarray:
+def eyes_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Grow out from both eyes -> (g, g) bool."""
-    u, v = _chart_of_cells(scene)
-    distances = [np.hypot((u - eye_u) / 1.6, v - eye_v) for eye_u, eye_v in scene.chart.eyes]
-    return _hide_ranked(rng, np.minimum(*distances), severity, scene.grid)
+    return _hide_ranked(draws, _eye_distance(scene.chart, scene.grid, *scene.size), severity, scene.grid)
 
 
-def mouth_visible(rng: np.random.Generator, severity: float, scene: Scene) -> np.ndarray:
+def mouth_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Grow out from the mouth -> (g, g) bool."""
-    u, v = _chart_of_cells(scene)
-    mouth_u, mouth_v = scene.chart.mouth
-    return _hide_ranked(rng, np.hypot((u - mouth_u) / 1.5, v - mouth_v), severity, scene.grid)
+    return _hide_ranked(draws, _mouth_distance(scene.chart, scene.grid, *scene.size), severity, scene.grid)
 
 
-def au_targeted_visible(rng: np.random.Generator, severity: float, scene: Scene) -> np.ndarray:
+def au_targeted_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Hide the cells that show the most of the chosen AUs (`scene.aus`, all by default) first -> (g, g) bool.
 
     A cell counts for each chosen AU whose region of the canonical crop it lies in, less for large regions,
     so the places where many small regions meet go first.
     """
-    grid = scene.grid
-    x, y = _canonical(scene, *_points(scene, grid * _FINE))
-    score = np.zeros_like(x)
-    for (x0, y0, x1, y1), aus in Counter(au_region(au) for au in scene.aus or AUS).items():
-        score += ((x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)) * (aus / ((x1 - x0) * (y1 - y0)))
-    cover = score.reshape(grid, _FINE, grid, _FINE).mean((1, 3))
-    return _hide_ranked(rng, -cover, severity, grid)
+    weights = _weights(tuple(scene.aus) or tuple(AUS))
+    return _hide_ranked(draws, _au_rank(scene.chart, weights, scene.grid, *scene.size), severity, scene.grid)
 
 
-def saliency_visible(rng: np.random.Generator, severity: float, scene: Scene) -> np.ndarray:
+def saliency_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Hide the cells with the most saliency first -> (g, g) bool.
 
     `scene.saliency` (h, w) float, of any size, covers the crop; any model's map will do. Raises `UserError`
@@ -57,33 +54,62 @@ def saliency_visible(rng: np.random.Generator, severity: float, scene: Scene) ->
         )
     if scene.saliency.ndim != 2 or not np.isfinite(scene.saliency).all():
         raise UserError(f"the saliency map must be (h, w) and finite, not {scene.saliency.shape}")
-    importance = cv2.resize(
-        scene.saliency.astype(np.float64), (scene.grid, scene.grid), interpolation=cv2.INTER_AREA
-    )
+    importance = np.asarray(scene.saliency, np.float64)
+    if importance.shape != (scene.grid, scene.grid):
+        importance = cv2.resize(importance, (scene.grid, scene.grid), interpolation=cv2.INTER_AREA)
     scale = np.abs(importance).max() or 1.0
-    return _hide_ranked(rng, -importance / scale, severity, scene.grid)
+    return _hide_ranked(draws, importance / -scale, severity, scene.grid)
 
 
-def _hide_ranked(rng: np.random.Generator, rank: np.ndarray, severity: float, grid: int) -> np.ndarray:
+def _hide_ranked(draws: Draws, rank: np.ndarray, severity: float, grid: int) -> np.ndarray:
     """Hide the cells of lowest `rank` (g, g) first; ties, to six digits, fall by the keyed stream."""
-    order = np.lexsort((rng.permutation(grid * grid), rank.reshape(-1).round(6)))
+    shuffled = draws.order(grid * grid)
+    order = shuffled[rank.reshape(-1)[shuffled].round(6).argsort(kind="stable")]
     return hide_first(order, severity, grid)
 
 
-def _points(scene: Scene, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of a count x count grid over the crop, in pixels: x and y, each (count, count)."""
-    steps = (np.arange(count) + 0.5) / count
-    x, y = np.meshgrid(steps * scene.width, steps * scene.height)
-    return x, y
+@njit(cache=True, error_model="numpy")
+def _eye_distance(chart, grid, height, width):
+    rank = np.empty((grid, grid))
+    for i in range(grid):
+        for j in range(grid):
+            u, v = locate(chart, (j + 0.5) / grid * width, (i + 0.5) / grid * height)
+            left = np.hypot((u - chart.left_u) / _EYE_ASPECT, v - chart.left_v)
+            right = np.hypot((u - chart.right_u) / _EYE_ASPECT, v - chart.right_v)
+            rank[i, j] = min(left, right)
+    return rank
 
 
-def _chart_of_cells(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    return scene.chart.locate(*_points(scene, scene.grid))
+@njit(cache=True, error_model="numpy")
+def _mouth_distance(chart, grid, height, width):
+    rank = np.empty((grid, grid))
+    for i in range(grid):
+        for j in range(grid):
+            u, v = locate(chart, (j + 0.5) / grid * width, (i + 0.5) / grid * height)
+            rank[i, j] = np.hypot((u - chart.mouth_u) / _MOUTH_ASPECT, v - chart.mouth_v)
+    return rank
 
 
-def _canonical(scene: Scene, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels -> fractions of the canonical crop, where AU regions are given."""
-    u, v = scene.chart.locate(x, y)
-    left, right, _, mouth, _ = CANONICAL_POINTS
-    wide = (right[0] - left[0]) / max(scene.chart.eyes[1][0] - scene.chart.eyes[0][0], 1e-3)
-    return (left[0] + right[0]) / 2 + u * wide, left[1] + v * (mouth[1] - left[1])
+@lru_cache(maxsize=64)
+def _weights(aus: tuple[int, ...]) -> np.ndarray:
+    """How much of these AUs each place of the canonical crop shows, (_PLACES, _PLACES); regions end on places."""
+    weights = np.zeros((_PLACES, _PLACES))
+    for au in aus:
+        x0, y0, x1, y1 = (round(edge * _PLACES) for edge in au_region(au))
+        weights[y0:y1, x0:x1] += _PLACES**2 / ((x1 - x0) * (y1 - y0))
+    return weights
+
+
+@njit(cache=True, error_model="numpy")
+def _au_rank(chart, weights, grid, height, width):
+    """Minus the weight of the AU regions that each cell shows, (g, g)."""
+    rank, count = np.zeros((grid, grid)), grid * _FINE
+    per_u = (_RIGHT_EYE[0] - _LEFT_EYE[0]) / max(chart.right_u - chart.left_u, 1e-3)
+    for i in range(count):
+        for j in range(count):
+            u, v = locate(chart, (j + 0.5) / count * width, (i + 0.5) / count * height)
+            x = int(np.floor(((_LEFT_EYE[0] + _RIGHT_EYE[0]) / 2 + u * per_u) * _PLACES))
+            y = int(np.floor((_LEFT_EYE[1] + v * (_MOUTH[1] - _LEFT_EYE[1])) * _PLACES))
+            if 0 <= x < _PLACES and 0 <= y < _PLACES:
+                rank[i // _FINE, j // _FINE] -= weights[y, x]
+    return rank

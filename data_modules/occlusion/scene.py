@@ -1,17 +1,16 @@
 """All that an occlusion may look at when it decides what to hide."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
+from data_modules.occlusion.chart import Chart
 from data_modules.occlusion.objects import Cutout
-from data_modules.occlusion.placement import Chart, five_points
+from data_modules.occlusion.placement import five_points
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(NamedTuple):
     """One face to be occluded. No mask depends on the pixels of `image`, only on its size."""
 
     image: np.ndarray  # (H, W, 3) uint8 RGB
@@ -24,14 +23,11 @@ class Scene:
     objects: Sequence[Cutout] = ()  # for `objects`
 
     @property
-    def height(self) -> int:
-        return self.image.shape[0]
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.shape[:2]  # type: ignore[return-value]
 
     @property
-    def width(self) -> int:
-        return self.image.shape[1]
-
-    @cached_property
     def chart(self) -> Chart:
         """Face coordinates of this face's pixels."""
-        return Chart.of(five_points(self.landmarks, self.height, self.width))
+        return Chart.of(five_points(self.landmarks, *self.size))

@@ -6,11 +6,12 @@ the train pool's cloth is no help there.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from data_modules.occlusion.spec import keyed_generator
+from data_modules.occlusion.spec import Draws, keyed_generator
 
 TILE = 256  # pixels per side
 POOL_SIZES = {"train": 48, "test": 24, "held-out": 24}  # tiles per material
@@ -22,34 +23,41 @@ CLOTH = {
 NOISE = {"train": ("cloud", "grain"), "test": ("cloud", "grain"), "held-out": ("cells",)}
 
 
-def pick_tile(rng: np.random.Generator, pool: str, material: str) -> np.ndarray:
-    """One tile of a material, (TILE, TILE, 3) uint8 RGB; `material` is a key of `MATERIALS`."""
-    return tile(pool, material, int(rng.integers(POOL_SIZES[pool])))
+class Tile(NamedTuple):
+    """A seamless piece of a material; treat it as read-only."""
+
+    pixels: np.ndarray  # (TILE, TILE, 3) uint8 RGB
+    mean: tuple[float, float, float]  # colour, 0-255
+
+    def rim(self, factor: float) -> tuple[float, float, float]:
+        """The mean colour times `factor`: what rims are drawn with."""
+        red, green, blue = self.mean
+        return red * factor, green * factor, blue * factor
+
+
+def pick_tile(draws: Draws, pool: str, material: str) -> Tile:
+    """One tile of a material; `material` is a key of `MATERIALS`."""
+    return tile(pool, material, draws.below(POOL_SIZES[pool]))
 
 
 @lru_cache(maxsize=512)
-def tile(pool: str, material: str, index: int) -> np.ndarray:
-    """Tile `index` of a pool; painted on first use, then kept. Treat it as read-only."""
+def tile(pool: str, material: str, index: int) -> Tile:
+    """Tile `index` of a pool; painted on first use, then kept."""
     rng = keyed_generator("texture", pool, material, index)
     colour = MATERIALS[material](rng, pool)  # (TILE, TILE, 3) float, 0-1
     painted = np.round(np.clip(colour, 0, 1) * 255).astype(np.uint8)
     painted.flags.writeable = False
-    return painted
-
-
-def mean_colour(texture: np.ndarray, factor: float) -> tuple[float, float, float]:
-    """The mean colour of a texture times `factor`: what rims are drawn with."""
-    red, green, blue = cv2.mean(texture)[:3]
-    return red * factor, green * factor, blue * factor
+    red, green, blue = cv2.mean(painted)[:3]
+    return Tile(painted, (red, green, blue))
 
 
 def _skin(rng: np.random.Generator, pool: str) -> np.ndarray:
     """Skin from very dark to very light, with red blotches and fine grain."""
     depth = rng.random()
     light, dark = np.array([0.96, 0.80, 0.70]), np.array([0.24, 0.15, 0.11])
-    tone = light ** (1 - depth) * dark**depth * (1 + 0.05 * rng.standard_normal(3))
+    tone = light ** (1 - depth) * dark**depth * (1 + 0.025 * rng.standard_normal(3))
     blotch, grain = _fractal(rng, 1.6, 3), _fractal(rng, 0.7, 20)
-    redness = np.array([0.02, -0.03, -0.025])
+    redness = np.array([0.01, -0.012, -0.01])
     return tone * (1 + 0.035 * grain[..., None] + blotch[..., None] * redness)
 
 
