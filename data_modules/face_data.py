@@ -16,11 +16,13 @@ from data_modules.errors import UserError
 from data_modules.facs import au_region
 from data_modules.folds import Split, split_rows
 from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
+from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
-from data_modules.occlusion.spec import OcclusionSpec, token_visibility
+from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, token_visibility
 from data_modules.store import FaceStore
 
 CLEAN = OcclusionSpec("none", 0.0)
+MIXED = "mixed"  # a fill of its own for each face
 
 
 class FaceDataset(Dataset[FaceBatch]):
@@ -75,14 +77,18 @@ class FaceDataset(Dataset[FaceBatch]):
         self, face: np.ndarray, landmarks: np.ndarray | None, index: int, spec: OcclusionSpec
     ) -> tuple[np.ndarray, np.ndarray]:
         """Picture (H, W, 3) and visible pixels (H, W), True = visible, of a face under `spec`."""
-        wants_donor = self.fill == "donor" or KINDS[spec.kind].needs == "donor"
+        fill = self.fill
+        if fill == MIXED:
+            draws = keyed_generator("fill", spec.seed, int(self.sample_ids[index]))
+            fill = FILLS[int(draws.integers(len(FILLS)))]
+        wants_donor = fill == "donor" or KINDS[spec.kind].needs == "donor"
         return occlude(
             face,
             spec,
             int(self.sample_ids[index]),
             grid=self.grid,
             landmarks=landmarks,
-            fill=self.fill,
+            fill=fill,
             donor=self._donor(index, spec) if wants_donor else None,
             aus=self.store.info.aus,  # all of them: a choice by label would tell the label
             saliency=self.saliency.get(int(self.sample_ids[index])),
@@ -130,7 +136,8 @@ class FaceDataModule(L.LightningDataModule):
         clean_share: share of steps without occlusion, when there are kinds.
         curriculum_epochs: epochs over which the hardest severity grows from the low end of `severity_range` to
             the high one; 0 = the whole range from the start.
-        fill: what hidden pixels show: grey, mean, noise, blur or donor (another face).
+        fill: what hidden pixels show: grey, mean, noise, blur, donor (another face), or mixed: any of these, drawn
+            per face and epoch.
         val_kind, val_severity: the occlusion of the validation and test loaders.
         augment: mirror, small similarity and colour while training.
         num_workers: loader processes; masks and pictures do not depend on it.

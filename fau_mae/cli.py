@@ -107,6 +107,12 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--fold", type=int, default=1, help="whose test subjects are used")
     evaluate.add_argument("--num-folds", type=int, default=3, help="folds of a store without published ones")
     evaluate.add_argument("--fill", default="grey", help="what hidden pixels show")
+    evaluate.add_argument(
+        "--detector",
+        type=Path,
+        default=None,
+        help="an OcclusionDetector checkpoint: adds rows with its mask (blind)",
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -121,6 +127,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         fold=options.fold,
         num_folds=options.num_folds,
         fill=options.fill,
+        detector=options.detector,
     )
 
 

@@ -18,9 +18,11 @@ from data_modules.face_data import CLEAN, FaceDataModule
 from data_modules.facs import au_name
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.store import encode_image
+from fau_mae.evaluation.mask_quality import mask_quality
 from fau_mae.evaluation.regions import region_hidden_share
-from fau_mae.models.checkpoints import load_au_model, load_mae
+from fau_mae.models.checkpoints import load_au_model, load_detector, load_mae
 from fau_mae.models.decoder import reconstruct
+from fau_mae.models.token_detector import TokenDetector
 
 SPLITS = ("validation", "test")  # thresholds come from the first
 EXAMPLE_FACES = 4
@@ -30,7 +32,9 @@ class Method(NamedTuple):
     """A way to read occluded faces: a name for the tables, what it is told, and its probabilities."""
 
     name: str
-    mask_source: str  # none: pixels alone; oracle: the true mask is given
+    mask_source: (
+        str  # none: pixels alone; oracle: the true mask is given; blind: one estimated from the picture
+    )
     checkpoint: Path
     predict: Callable[[FaceBatch], Tensor]  # -> (B, A) in [0, 1]
 
@@ -62,6 +66,12 @@ def reconstruct_method(
     return Method(name, "oracle", checkpoint, predict)
 
 
+def with_blind(methods: Sequence[Method]) -> list[Method]:
+    """The methods, and after each one that is given the true mask itself again, with an estimated one."""
+    blind = {m.name: m._replace(mask_source="blind") for m in methods if m.mask_source == "oracle"}
+    return [row for m in methods for row in (m, blind.get(m.name)) if row is not None]
+
+
 def ladder(kinds: Sequence[str], severities: Sequence[float]) -> list[OcclusionSpec]:
     """Clean faces once, then every kind at every severity above 0, under the protocol's own masks."""
     return [CLEAN] + [
@@ -69,17 +79,37 @@ def ladder(kinds: Sequence[str], severities: Sequence[float]) -> list[OcclusionS
     ]
 
 
+def fitting_detector(checkpoint: Path, data: FaceDataModule) -> TokenDetector:
+    """An `OcclusionDetector` checkpoint's model. Raises `UserError` where it reads pictures of another kind."""
+    detector = load_detector(checkpoint)
+    reads = (detector.encoder.image_size, detector.encoder.grid)
+    if reads != (data.image_size, data.grid):
+        raise UserError(
+            f"{checkpoint} reads {reads[0]} pixels in a grid of {reads[1]}, the models here {data.image_size} in one "
+            f"of {data.grid}: train a detector with their data.image_size and data.grid"
+        )
+    return detector
+
+
 @torch.inference_mode()
 def sweep(
-    methods: Sequence[Method], data: FaceDataModule, specs: Sequence[OcclusionSpec], run_dir: Path
+    methods: Sequence[Method],
+    data: FaceDataModule,
+    specs: Sequence[OcclusionSpec],
+    run_dir: Path,
+    detector: TokenDetector | None = None,
 ) -> None:
     """Write the predictions of all methods under all occlusions, and example faces; what is there already is kept.
 
     Files: `predictions/<split>/<method>-<mask_source>/<kind>-<severity>.parquet` with sample_id, subject, hidden
     (exact hidden share of the crop's tokens) and one probability column per AU; `labels.parquet` beside them, and
-    in `regions/` the hidden share of each AU's region.
+    in `regions/` the hidden share of each AU's region. With a `detector`, methods that are given the mask are read
+    once more with the one it estimates (`blind`), and `mask_quality.parquet` says how good that is on test faces.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if detector is not None:
+        detector = detector.to(device)
+        methods = with_blind(methods)
     with Progress(transient=True) as progress:
         task = progress.add_task("occlusion sweep", total=len(SPLITS) * len(specs))
         for split in SPLITS:
@@ -87,9 +117,13 @@ def sweep(
             _write_labels(data, split, folder)
             for spec in specs:
                 progress.update(task, description=f"{split}: {spec.kind} {spec.severity:g}")
-                _sweep_cell(methods, data, split, spec, folder, device)
+                _sweep_cell(methods, data, split, spec, folder, device, detector)
                 progress.advance(task)
-    _write_examples(methods, data, specs, run_dir / "predictions" / "test", device)
+    quality = run_dir / "predictions" / "test" / "mask_quality.parquet"
+    if detector is not None and not quality.exists():
+        write_parquet(mask_quality(detector, data, specs, device), quality)
+    named = [method for method in methods if method.mask_source != "blind"]
+    _write_examples(named, data, specs, run_dir / "predictions" / "test", device)
 
 
 def _sweep_cell(
@@ -99,6 +133,7 @@ def _sweep_cell(
     spec: OcclusionSpec,
     folder: Path,
     device: torch.device,
+    detector: TokenDetector | None,
 ) -> None:
     """One occlusion: each batch is decoded and hidden once and read by every method that has no file yet."""
     files = {method: _cell_path(folder, method, spec) for method in methods}
@@ -115,8 +150,11 @@ def _sweep_cell(
         columns["hidden"].append((~batch.visible).float().mean(1).numpy())  # True = visible
         regions.append(region_hidden_share(batch.visible.numpy(), data.aus))  # (B, A)
         on_device = FaceBatch(*(field.to(device) for field in batch))
+        told = {"none": on_device, "oracle": on_device}
+        if detector is not None and any(method.mask_source == "blind" for method in todo):
+            told["blind"] = on_device._replace(visible=detector.visible(on_device.image))
         for method in todo:
-            probabilities[method].append(method.predict(on_device).float().cpu().numpy())
+            probabilities[method].append(method.predict(told[method.mask_source]).float().cpu().numpy())
     table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
     names = [au_name(au) for au in data.aus]
     shares = pd.DataFrame(np.concatenate(regions), columns=names)
@@ -199,6 +237,7 @@ def evaluate_checkpoint(
     fold: int,
     num_folds: int,
     fill: str,
+    detector: Path | None = None,
 ) -> None:
     """`fau-mae evaluate`: sweep one checkpoint over a store's fold, write `results.parquet` and print the table."""
     from rich.console import Console
@@ -217,7 +256,8 @@ def evaluate_checkpoint(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = checkpoint.resolve().parent.parent.name or "model"
     method = au_method(name, checkpoint, data.aus, device)
-    sweep([method], data, ladder(kinds, severities), out)
+    estimate = fitting_detector(detector, data) if detector else None
+    sweep([method], data, ladder(kinds, severities), out, estimate)
     results = score_predictions(
         out,
         experiment=name,

@@ -20,11 +20,13 @@ from fau_mae.models.au_model import AUModel
 from fau_mae.models.decoder import MaskedDecoder
 from fau_mae.models.encoder import MaskedEncoder
 from fau_mae.models.foreign_weights import load_decoder, load_encoder
+from fau_mae.models.token_detector import TokenDetector
 
 HUBS = ("timm:", "hf-hub:", "hf_hub:")
 KINDS = {
     "au": "an AU model (teacher or student)",
     "mae": "a pre-trained masked autoencoder",
+    "detector": "an occlusion detector",
 }
 
 
@@ -55,31 +57,48 @@ def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
     return encoder.eval(), decoder.eval()
 
 
+def load_detector(path: Path) -> TokenDetector:
+    """The model of an `OcclusionDetector` checkpoint, in eval mode. Raises `UserError` for any other file."""
+    meta, state = read_own(path, "detector")
+    detector = TokenDetector(**meta["recipe"])
+    load_all(detector, under(state, "model."), path)
+    return detector.eval()
+
+
 def start_from(model: AUModel, source: str) -> None:
     """Start `model` from weights: its encoder from any known ones, its head too where the source has one.
 
     Raises `UserError` when a weight is missing or has another shape: nothing is ever left at random silently.
     """
     meta, state = _read(source)
-    if meta is None:
-        load_encoder(model.encoder, state, source)
-    elif meta["kind"] == "mae":
-        load_all(model.encoder, under(state, "encoder."), source)
-    else:
+    if meta is not None and meta["kind"] == "au":
         load_all(model, under(state, "model."), source)
+    else:
+        _fill_encoder(model.encoder, meta, state, source)
+
+
+def start_encoder_from(encoder: MaskedEncoder, source: str) -> None:
+    """Start an encoder from any known weights."""
+    _fill_encoder(encoder, *_read(source), source)
 
 
 def start_mae_from(encoder: MaskedEncoder, decoder: MaskedDecoder, source: str) -> None:
     """Start pre-training from weights; a decoder that the source does not have starts at random."""
     meta, state = _read(source)
+    _fill_encoder(encoder, meta, state, source)
     if meta is None:
-        load_encoder(encoder, state, source)
         load_decoder(decoder, state, source)
     elif meta["kind"] == "mae":
-        load_all(encoder, under(state, "encoder."), source)
         load_all(decoder, under(state, "decoder."), source)
+
+
+def _fill_encoder(
+    encoder: MaskedEncoder, meta: dict[str, Any] | None, state: dict[str, Tensor], source: str
+) -> None:
+    if meta is None:
+        load_encoder(encoder, state, source)
     else:
-        load_all(encoder, under(state, "model.encoder."), source)
+        load_all(encoder, under(state, "encoder." if meta["kind"] == "mae" else "model.encoder."), source)
 
 
 def save_weights(checkpoint: Path, out: Path) -> None:

@@ -1,0 +1,28 @@
+"""TokenDetector: which tokens of a picture are hidden, told from the picture alone. Masks: True = visible."""
+
+from torch import Tensor, nn
+
+from fau_mae.models.encoder import MaskedEncoder
+
+
+class TokenDetector(nn.Module):
+    """The encoder reads every token of the occluded picture; a linear layer says of each whether it is hidden.
+
+    What hides a face is seen against the rest of it, hence a transformer and not patch by patch.
+
+    Args:
+        image_size, grid, size, stem: of the `MaskedEncoder`.
+    """
+
+    def __init__(self, image_size: int, grid: int, size: str = "base", stem: str = "linear"):
+        super().__init__()
+        self.encoder = MaskedEncoder(image_size, grid, size, stem)
+        self.score = nn.Linear(self.encoder.dim, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) uint8 -> logits of being hidden (B, N)."""
+        return self.score(self.encoder(image).tokens)[..., 0]
+
+    def visible(self, image: Tensor) -> Tensor:
+        """The estimated mask (B, N) bool, True = visible: where hidden is the less likely."""
+        return self(image) < 0
