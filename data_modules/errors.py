@@ -1,5 +1,15 @@
-"""The one exception for mistakes a user can mend; the command line prints it as one line and exits with 2."""
+"""The exceptions that the command line turns into one line and an exit code: a user's mistake, and a signal."""
+
+import signal
 
 
 class UserError(Exception):
-    """Wrong use or bad input. The message is one line: what is wrong, where, and what to do."""
+    """Wrong use or bad input. The message is one line: what is wrong, where, and what to do. Exit code 2."""
+
+
+class Stopped(Exception):
+    """A signal asked this process to stop; what is done is on disk. Exit code 128 + signal, as shells have it."""
+
+    def __init__(self, signum: int):
+        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on from here")
+        self.exit_code = 128 + signum

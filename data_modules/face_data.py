@@ -1,6 +1,6 @@
 """FaceDataModule: a store's folds, augmentation and occlusion as batches that say what is hidden. True = visible."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,16 @@ def _as_it_is(batch: FaceBatch) -> FaceBatch:
     return batch
 
 
+class LateLoader(DataLoader):
+    """A loader whose workers start with the first batch asked for.
+
+    A plain one lets them read ahead as soon as it is iterated, which Lightning does before it sets the epoch.
+    """
+
+    def __iter__(self) -> Iterator[FaceBatch]:
+        yield from super().__iter__()
+
+
 class FaceDataModule(L.LightningDataModule):
     """One fold of a store, with training occlusions drawn per step and one fixed occlusion for evaluation.
 
@@ -183,6 +193,8 @@ class FaceDataModule(L.LightningDataModule):
         _refuse_saliency(*self.kinds, val_kind)
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
         self.split: Split = split_rows(self.store, fold, num_folds, val_share, seed)
+        self._train_sampler: SeverityBatchSampler | None = None
+        self._entry = (0, 0)  # epoch and step that training starts at
 
     def prevalence(self) -> torch.Tensor:
         """Share of positives among the known labels of the training rows, per AU (A,); NaN where none is known."""
@@ -203,6 +215,20 @@ class FaceDataModule(L.LightningDataModule):
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
+    def state_dict(self) -> dict[str, int]:
+        """Where training stands, for a checkpoint: the epoch, and how many steps of it are done."""
+        assert self.trainer is not None
+        done = self.trainer.fit_loop.epoch_loop.batch_progress
+        if done.is_last_batch:
+            return {"epoch": self.trainer.current_epoch + 1, "step": 0}
+        return {"epoch": self.trainer.current_epoch, "step": done.current.processed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there, in a loader that exists already or is yet to be asked for."""
+        self._entry = state_dict["epoch"], state_dict["step"]
+        if self._train_sampler is not None:
+            self._train_sampler.resume_at(*self._entry)
+
     def train_dataloader(self) -> DataLoader:
         sampler = SeverityBatchSampler(
             self.split.train,
@@ -214,6 +240,8 @@ class FaceDataModule(L.LightningDataModule):
             seed=self.seed,
             **self._ranks(),
         )
+        sampler.resume_at(*self._entry)
+        self._train_sampler = sampler
         return self._loader(self.dataset(self.augment), sampler)
 
     def val_dataloader(self) -> DataLoader:
@@ -228,7 +256,7 @@ class FaceDataModule(L.LightningDataModule):
         return self._loader(self.dataset(False), LadderSampler(rows, self.batch_size, spec, **self._ranks()))
 
     def _loader(self, dataset: FaceDataset, batch_sampler: Any) -> DataLoader:
-        return DataLoader(
+        return LateLoader(
             dataset,
             batch_sampler=batch_sampler,
             collate_fn=_as_it_is,

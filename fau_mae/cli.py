@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_modules.errors import UserError
+from data_modules.errors import Stopped, UserError
 from fau_mae.prepare_cli import add_prepare
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
@@ -29,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"fau-mae: {error}", file=sys.stderr)
         return 2
+    except Stopped as error:
+        print(f"fau-mae: {error}", file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         print("fau-mae: stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -85,12 +88,31 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         metavar="KEY=VALUE",
         help="override a setting, e.g. trainer.max_epochs=1",
     )
+    run.add_argument("--root", type=Path, default=None, help="raw files of a licensed data set (bp4d, disfa)")
+    run.add_argument(
+        "--mae", type=Path, default=None, help="start from these weights; leaves the pre-training stage out"
+    )
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what is done, what would resume, and each stage's command",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
     from fau_mae.runs import run_experiment
 
-    run_experiment(options.experiment, options.out, options.store, options.folds, options.seeds, options.set)
+    run_experiment(
+        options.experiment,
+        options.out,
+        options.store,
+        options.folds,
+        options.seeds,
+        options.set,
+        root=options.root,
+        mae=options.mae,
+        dry=options.dry_run,
+    )
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:

@@ -1,8 +1,10 @@
 """`fau-mae fit / validate / test`: Lightning's command line for one stage, writing into one folder per stage."""
 
 import argparse
+import contextlib
 import difflib
 import inspect
+import io
 import json
 import logging
 import os
@@ -18,7 +20,6 @@ import lightning as L
 import pandas as pd
 import torch
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
@@ -26,9 +27,11 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.store import write_atomically
 from fau_mae import tasks, tracking
+from fau_mae.config_files import use_base_files
 from fau_mae.distillation import DistilConfig
+from fau_mae.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpoints
 from fau_mae.losses import AULossConfig
-from fau_mae.runs import FINISHED
+from fau_mae.plan import FINISHED
 from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig
 
@@ -46,25 +49,40 @@ class StageCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=Path, default=Path("runs/stage"), help="folder of this stage")
         parser.add_argument("--experiment", type=str, default="stage", help="tag of the W&B run")
+        parser.add_argument(
+            "--checkpoint_minutes", type=float, default=10.0, help="save last.ckpt so often inside an epoch"
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """`--ckpt_path last` is `last.ckpt` of this stage, or a fresh start when there is none yet."""
+        config = self.config[self.subcommand]
+        if self.subcommand == "fit" and config.ckpt_path == "last":
+            last = Path(config.out) / "checkpoints" / LAST
+            config.ckpt_path = str(last) if last.exists() else None
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
-        """Metrics to CSV and W&B; a checkpoint `last` every epoch and `best` by the model's own metric."""
+        """Metrics to CSV and W&B; checkpoints `last` and `best`; see `fau_mae.interruption`."""
         config = self.config[self.subcommand]
         out = Path(config.out)
         if self.subcommand == "fit":
             _set_metrics_aside(out)
-        loggers: list = [CSVLogger(out, name="", version="")]
+        loggers: list = [CSVLogger(out, name="", version="", flush_logs_every_n_steps=1)]
         if self.subcommand == "fit":
             loggers.append(tracking.wandb_logger(out, config.experiment, out.parent.name, out.name))
-        callbacks = list(self._get(self.config_init, "trainer")["callbacks"] or [])
-        metric, mode = self.model.monitor
+        given = self._get(self.config_init, "trainer")
         folder = out / "checkpoints"
-        callbacks += [  # `save_last` of one callback would follow the best: it is not written when nothing improved
-            ModelCheckpoint(folder, "last", enable_version_counter=False),
-            ModelCheckpoint(folder, "best", monitor=metric, mode=mode, enable_version_counter=False),
-        ]
         return super().instantiate_trainer(
-            **{**kwargs, "logger": loggers, "callbacks": callbacks, "default_root_dir": out}
+            **{
+                **kwargs,
+                "logger": loggers,
+                "callbacks": [
+                    *(given["callbacks"] or []),
+                    Interruption(folder, config.checkpoint_minutes),
+                    *epoch_checkpoints(folder, *self.model.monitor),
+                ],
+                "plugins": [*(given["plugins"] or []), WholeFilesIO()],
+                "default_root_dir": out,
+            }
         )
 
     def before_fit(self) -> None:
@@ -103,8 +121,12 @@ class StageCLI(LightningCLI):
 
 
 def run_lightning(arguments: Sequence[str]) -> None:
-    """Run `fit`, `validate` or `test` with Lightning's options. Raises `UserError` for a config that does not parse."""
+    """Run `fit`, `validate` or `test` with Lightning's options.
+
+    Raises `UserError` for a config that does not parse or a full disk, `Stopped` when a signal ended the training.
+    """
     _quiet_lightning()
+    use_base_files()
     try:
         StageCLI(
             L.LightningModule,
@@ -128,6 +150,12 @@ def run_lightning(arguments: Sequence[str]) -> None:
         tracking.finish()
 
 
+def check_line(arguments: Sequence[str]) -> None:
+    """Parse a `fit` line and do nothing more. Raises `UserError` as `run_lightning` does."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        run_lightning([*arguments, "--print_config"])
+
+
 def _quiet_lightning() -> None:
     """Keep progress bars and real warnings; drop advertisements and warnings about what is done on purpose."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -136,6 +164,7 @@ def _quiet_lightning() -> None:
         "LightningCLI's args parameter",  # a run trains several stages in one process, so from within Python
         "Experiment logs directory",  # `_set_metrics_aside` keeps what was there
         "Checkpoint directory",  # resumed stages write where they wrote before
+        "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows the step
         ".*does not have many workers",  # on few cores workers only compete with the training itself
         ".*isinstance\\(treespec, LeafSpec\\)",  # between lightning and torch: Lightning-AI/pytorch-lightning
     ):
@@ -179,6 +208,7 @@ def _one_line(message: str) -> str:
 def _known_names() -> set[str]:
     """Last parts of the keys that a stage's config may hold."""
     known = {
+        "base",
         "out",
         "experiment",
         "seed_everything",
@@ -188,6 +218,7 @@ def _known_names() -> set[str]:
         "data",
         "trainer",
         "ckpt_path",
+        "checkpoint_minutes",
     }
     for takes in (L.Trainer, FaceDataModule, tasks.MAEPretraining, tasks.Student, AUTask, *OPTION_GROUPS):
         known |= set(inspect.signature(takes).parameters)

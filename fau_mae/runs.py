@@ -1,63 +1,25 @@
 """`fau-mae run`: prepare → stages × folds × seeds → occlusion sweep → results and report, resumable at any point.
 
 On disk, under the run's folder: `store/`, `fold<k>-seed<s>/<stage>/{config.yaml, checkpoints, metrics.csv, finished}`,
-`fold<k>-seed<s>/predictions/`, `results.parquet`, `curves.png`, `report.html`, and `run.json`, which remembers the
-settings: another run with other settings in the same folder is refused rather than mixed in.
+`fold<k>-seed<s>/predictions/`, `results.parquet`, `folds.csv`, `curves.png`, `report.html`, and `run.json`, which
+remembers the settings: another run with other settings in the same folder is refused rather than mixed in.
 """
 
+import ctypes
 import json
 import shlex
+import signal
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from data_modules.errors import UserError
+from data_modules.errors import Stopped, UserError
 from data_modules.store import write_atomically
-
-FINISHED = "finished"  # a stage folder holds a file of this name once its training is complete
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An `experiment.yaml`.
-
-    `prepare`: source and options of the store. `stages`: in order; each names the stages whose last checkpoint it
-    takes as an `init_args` value. `methods`: rows of the results, each made of one stage (and for `reconstruct` the
-    autoencoder that fills in). `ladder`: kinds, severities and fill of the sweep.
-    """
-
-    name: str
-    folder: Path
-    prepare: dict[str, Any]
-    folds: list[int]
-    seeds: list[int]
-    stages: dict[str, dict[str, str]]
-    methods: dict[str, list[str]]
-    ladder: dict[str, Any]
-
-
-def experiments_root() -> Path:
-    """The shipped YAMLs: in the wheel beside this file, in a checkout at its top."""
-    inside = Path(__file__).parent / "_experiments"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "experiments"
-
-
-def load_experiment(name: str) -> Experiment:
-    """A built-in experiment by name, or any folder that holds `experiment.yaml`. Raises `UserError` otherwise."""
-    folder = Path(name) if (Path(name) / "experiment.yaml").is_file() else experiments_root() / name
-    path = folder / "experiment.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.parent.name for p in experiments_root().glob("*/experiment.yaml")))
-        raise UserError(f"no experiment {name!r}: use one of {known}, or a folder that holds experiment.yaml")
-    try:
-        values = yaml.safe_load(path.read_text())
-        return Experiment(name=folder.resolve().name, folder=folder, **values)
-    except (yaml.YAMLError, TypeError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+from fau_mae.experiment import Experiment, load_experiment, started_from, with_overrides
+from fau_mae.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
 
 
 def run_experiment(
@@ -67,26 +29,46 @@ def run_experiment(
     folds: list[int] | None,
     seeds: list[int] | None,
     overrides: list[str],
+    root: Path | None = None,
+    mae: Path | None = None,
+    dry: bool = False,
 ) -> None:
-    """Do what is not done yet of an experiment, then print the table and where the report lies."""
-    experiment = load_experiment(name)
-    for_stages = _apply_overrides(experiment, overrides)
+    """Do what is not done yet of an experiment, then print the tables and where the report lies.
+
+    Args:
+        name: a built-in experiment or a folder.
+        out: the run's folder, `runs/NAME` by default.
+        store: a store that is there already, instead of preparing one.
+        folds, seeds: instead of the experiment's own.
+        overrides: `KEY=VALUE` texts, see `with_overrides`.
+        root: raw files of a licensed data set.
+        mae: weights that stand in for the pre-training stage.
+        dry: print what there is to do and how, and do nothing.
+    """
+    experiment = with_overrides(load_experiment(name), overrides)
+    if mae is not None:
+        experiment = started_from(experiment, mae)
+    if root is not None:
+        experiment.prepare["root"] = str(root)
     out = out or Path("runs") / experiment.name
-    folds, seeds = folds or experiment.folds, seeds or experiment.seeds
     store_path = store or out / "store"
-    settings = json.loads(
-        json.dumps({**asdict(experiment), "store": str(store_path), "overrides": for_stages}, default=str)
-    )
-    pairs = [(fold, seed) for fold in folds for seed in seeds]
-    if _remembered(out, settings) == pairs:
+    pairs = [(fold, seed) for fold in folds or experiment.folds for seed in seeds or experiment.seeds]
+    settings = json.loads(json.dumps({**experiment.settings(), "store": str(store) if store else None}))
+    finished = _remembered(out, settings) == pairs
+    if dry:
+        dry_run(experiment, out, store_path, pairs, store is None, finished)
+        return
+    if finished:
         print(f"{experiment.name}: everything is done already")
     else:
+        _check_settings(experiment, out, store_path, *pairs[0])
+        _remember(out, settings, [])
         if store is None:
             _prepare(experiment, store_path)
         for fold, seed in pairs:
-            _run_fold(experiment, out / f"fold{fold}-seed{seed}", store_path, fold, seed, for_stages)
+            _run_fold(experiment, out, store_path, fold, seed)
         _summarise(experiment, out, pairs)
-        write_atomically(out / "run.json", json.dumps({"settings": settings, "done": pairs}, indent=1))
+        _remember(out, settings, pairs)
     _print_tables(out)
 
 
@@ -94,89 +76,70 @@ def _remembered(out: Path, settings: dict[str, Any]) -> list[tuple[int, int]]:
     """The (fold, seed) pairs that are summed up in `out`; refuses a folder of other settings."""
     path = out / "run.json"
     if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"settings": settings, "done": []}, indent=1))
         return []
     memory = json.loads(path.read_text())
     for key in settings:
-        if memory["settings"].get(key) != settings[key] and key not in ("folds", "seeds"):
+        if memory["settings"].get(key) != settings[key]:
             raise UserError(f"{out} was made with another {key!r}: use another --out, or delete that folder")
     return [(fold, seed) for fold, seed in memory["done"]]
 
 
-def _apply_overrides(experiment: Experiment, overrides: list[str]) -> dict[str, list[str]]:
-    """`--set` values: prepare.KEY and ladder.KEY change the experiment, STAGE.KEY one stage, any other KEY all."""
-    for_stages: dict[str, list[str]] = {stage: [] for stage in experiment.stages}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text}: write KEY=VALUE, such as trainer.max_epochs=1")
-        head, _, rest = key.partition(".")
-        if head in ("prepare", "ladder"):
-            section = getattr(experiment, head)
-            if rest not in section:
-                raise UserError(f"--set {text}: {head} has {', '.join(section)}, not {rest!r}")
-            section[rest] = yaml.safe_load(value)
-        elif head in for_stages:
-            for_stages[head].append(f"--{rest}={value}")
-        else:
-            for lines in for_stages.values():
-                lines.append(f"--{key}={value}")
-    return for_stages
+def _remember(out: Path, settings: dict[str, Any], done: list[tuple[int, int]]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / "run.json", json.dumps({"settings": settings, "done": done}, indent=1))
+
+
+def _check_settings(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
+    """Read the settings of every stage before hours of work; raises `UserError` for one that does not parse."""
+    from fau_mae.lightning_cli import check_line
+
+    for stage in plan_stages(experiment, out, store, fold, seed):
+        if not stage.is_done:
+            check_line(stage.line)
 
 
 def _prepare(experiment: Experiment, store: Path) -> None:
     from data_modules import prepare
 
+    if (store / "store.json").exists():
+        return
     options = dict(experiment.prepare)
-    print(f"prepare: {options['source']} -> {store}", flush=True)
-    prepare.prepare(options.pop("source"), store, options)
+    source = options.pop("source")
+    if source != "synthetic" and "root" not in options:
+        raise UserError(f"--root is missing: the folder of {source}'s raw files, which {store} is made from")
+    print(f"prepare: {source} -> {store}", flush=True)
+    prepare.prepare(source, store, options)
 
 
-def _run_fold(
-    experiment: Experiment, folder: Path, store: Path, fold: int, seed: int, overrides: dict[str, list[str]]
-) -> None:
+def _run_fold(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
     """Every stage of one fold and seed that is not finished, then the sweep over its methods."""
-    for stage in experiment.stages:
-        if not (folder / stage / FINISHED).exists():
-            line = fit_line(experiment, stage, folder, store, fold, seed, overrides[stage])
-            print(f"{folder.name}: {stage}\n  fau-mae {shlex.join(line)}", flush=True)
-            _launch(line)
-    _sweep(experiment, folder)
+    for stage in plan_stages(experiment, out, store, fold, seed):
+        if not stage.is_done:
+            print(f"{stage.folder.parent.name}: {stage.name}\n  fau-mae {shlex.join(stage.line)}", flush=True)
+            _launch(stage)
+    _sweep(experiment, fold_folder(out, fold, seed))
 
 
-def fit_line(
-    experiment: Experiment, stage: str, folder: Path, store: Path, fold: int, seed: int, overrides: list[str]
-) -> list[str]:
-    """Arguments of `fau-mae` that train one stage; anyone may run them by hand. Resumes from `last.ckpt`."""
-    line = ["fit", "--config", str(experiment.folder / f"{stage}.yaml"), "--out", str(folder / stage)]
-    line += ["--experiment", experiment.name, "--seed_everything", str(seed)]
-    line += ["--data.store", str(store), "--data.fold", str(fold), "--data.seed", str(seed)]
-    for argument, source in experiment.stages[stage].items():
-        line += [f"--model.init_args.{argument}", str(_last(folder, source))]
-    line += overrides
-    if (last := _last(folder, stage)).exists():
-        line += ["--ckpt_path", str(last)]
-    return line
-
-
-def _last(folder: Path, stage: str) -> Path:
-    return folder / stage / "checkpoints" / "last.ckpt"
-
-
-def _launch(line: list[str]) -> None:
+def _launch(stage: StagePlan) -> None:
     """Train in this process, or in one of its own where Lightning starts more, which repeat their command line."""
-    from fau_mae.lightning_cli import run_lightning
-
-    if any(
-        option.startswith(("--trainer.devices", "--trainer.strategy", "--trainer.num_nodes"))
-        for option in line
-    ):
-        done = subprocess.run([sys.executable, "-m", "fau_mae.cli", *line], check=False)
+    if needs_processes(stage.line):
+        done = subprocess.run(
+            [sys.executable, "-m", "fau_mae.cli", *stage.line], check=False, preexec_fn=_die_with_parent
+        )
+        if done.returncode > 128:
+            raise Stopped(done.returncode - 128)
         if done.returncode:
             raise UserError(f"the stage ended with exit code {done.returncode}; its own message is above")
     else:
-        run_lightning(line)
+        from fau_mae.lightning_cli import run_lightning
+
+        run_lightning(stage.line)
+
+
+def _die_with_parent() -> None:
+    """On Linux: end this process when the one that started it is killed, so that no two train in one folder."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _sweep(experiment: Experiment, folder: Path) -> None:
@@ -186,36 +149,42 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     from data_modules.face_data import FaceDataModule
     from fau_mae.evaluation import sweep
 
-    first = next(iter(experiment.methods.values()))[0]
-    trained = yaml.safe_load((folder / first / "config.yaml").read_text())["data"]
+    trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())["data"]
     data = FaceDataModule(**{**trained, "kinds": (), "fill": experiment.ladder["fill"]})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    checkpoints = {
+        name: [last_checkpoint(folder / s) for s in made] for name, made in experiment.methods.items()
+    }
     methods = [
-        sweep.reconstruct_method(name, _last(folder, stages[0]), _last(folder, stages[1]), data.aus, device)
-        if len(stages) == 2
-        else sweep.au_method(name, _last(folder, stages[0]), data.aus, device)
-        for name, stages in experiment.methods.items()
+        sweep.reconstruct_method(name, *paths, data.aus, device)
+        if len(paths) == 2
+        else sweep.au_method(name, *paths, data.aus, device)
+        for name, paths in checkpoints.items()
     ]
     specs = sweep.ladder(experiment.ladder["kinds"], experiment.ladder["severities"])
     print(f"{folder.name}: occlusion sweep, {len(methods)} methods × {len(specs)} occlusions", flush=True)
     sweep.sweep(methods, data, specs, folder)
 
 
+def _first_stage(experiment: Experiment) -> str:
+    return next(iter(experiment.methods.values()))[0]
+
+
 def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) -> None:
-    """results.parquet, curves.png and report.html over all folds and seeds."""
+    """results.parquet, folds.csv, curves.png and report.html over all folds and seeds."""
     import pandas as pd
 
     from data_modules.store import FaceStore
     from fau_mae.evaluation.figures import curve_figure
+    from fau_mae.evaluation.fold_table import fold_scores
     from fau_mae.evaluation.report import write_report
     from fau_mae.evaluation.scoring import score_predictions
     from fau_mae.evaluation.sweep import write_parquet
 
-    first = next(iter(experiment.methods.values()))[0]
     tables = []
     for fold, seed in pairs:
-        folder = out / f"fold{fold}-seed{seed}"
-        trained = yaml.safe_load((folder / first / "config.yaml").read_text())
+        folder = fold_folder(out, fold, seed)
+        trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())
         tables.append(
             score_predictions(
                 folder,
@@ -224,13 +193,14 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
                 fold=fold,
                 seed=seed,
                 checkpoints={
-                    name: str(_last(folder, stages[0]).relative_to(out))
-                    for name, stages in experiment.methods.items()
+                    name: str(last_checkpoint(folder / made[0]).relative_to(out))
+                    for name, made in experiment.methods.items()
                 },
             )
         )
     results = pd.concat(tables, ignore_index=True)
     write_parquet(results, out / "results.parquet")
+    write_atomically(out / "folds.csv", fold_scores(out, results).to_csv(index=False))
     curve_figure(results, out / "curves.png")
     write_report([out], out / "report.html")
 
@@ -239,9 +209,12 @@ def _print_tables(out: Path) -> None:
     import pandas as pd
     from rich.console import Console
 
+    from fau_mae.evaluation.fold_table import fold_table
     from fau_mae.evaluation.scoring import macro_table
 
-    console = Console(width=100)
+    console = Console(width=110)
     for table in macro_table(pd.read_parquet(out / "results.parquet")):
+        console.print(table)
+    for table in fold_table(pd.read_csv(out / "folds.csv", keep_default_na=False, na_values=[""])):
         console.print(table)
     print(f"report: {out / 'report.html'}")

@@ -32,7 +32,7 @@ def done(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Pat
     go = lambda: run(lambda *a: main([str(x) for x in a]), tiny_store, out)  # noqa: E731
     monkey = pytest.MonkeyPatch()
     launch = runs._launch
-    monkey.setattr(runs, "_launch", lambda line: launch(line) if "teacher.yaml" not in line[2] else _cut())
+    monkey.setattr(runs, "_launch", lambda stage: launch(stage) if stage.name != "teacher" else _cut())
     with pytest.raises(RuntimeError, match="power cut"):
         go()
     assert (out / "fold1-seed0/pretrain/finished").exists() and not (out / "fold1-seed0/teacher").exists()
@@ -64,6 +64,40 @@ def test_a_finished_run_says_so_at_once(
     assert run(fau_mae, tiny_store, done) == 0
     out = capsys.readouterr().out
     assert "done already" in out and "student" in out and "report.html" in out
+
+
+def test_a_dry_run_says_what_is_done_and_writes_nothing(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, tmp_path: Path, capsys
+) -> None:
+    before = sorted(done.rglob("*"))
+    (done / "fold1-seed0/student/finished").rename(done / "fold1-seed0/student/aside")
+    assert run(fau_mae, tiny_store, done, "--dry-run", "--seeds", "0,1") == 0
+    (done / "fold1-seed0/student/aside").rename(done / "fold1-seed0/student/finished")
+    text = capsys.readouterr().out
+    assert "fold1-seed0 teacher: done" in text and "fold1-seed1 teacher: to do" in text
+    assert "fold1-seed0 student: resumes in epoch 0 after step 2" in text
+    assert "fold1-seed0 occlusion sweep: done" in text and "fold1-seed1 occlusion sweep: to do" in text
+    assert sorted(done.rglob("*")) == before
+    assert fau_mae("run", "quickstart", "--dry-run") == 0
+    assert "fau-mae prepare synthetic --out runs/quickstart/store --identities 300" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_of_the_dry_run_trains_its_stage(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
+) -> None:
+    assert run(fau_mae, tiny_store, tmp_path / "r", "--dry-run") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    fau-mae")]
+    assert [Path(line[3]).stem for line in lines] == [
+        "pretrain",
+        "teacher",
+        "augmented",
+        "dropped",
+        "student",
+    ]
+    assert fau_mae(*lines[0][1:]) == 0
+    assert run(fau_mae, tiny_store, tmp_path / "r", "--dry-run") == 0
+    assert "fold1-seed0 pretrain: done" in capsys.readouterr().out
 
 
 def test_other_settings_in_the_same_folder_are_refused(

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ import yaml
 from conftest import TINY
 
 from data_modules.store import FaceStore
-from fau_mae.runs import experiments_root, load_experiment
+from fau_mae.config_files import experiments_root
+from fau_mae.experiment import load_experiment
 
 FauMae = Callable[..., int]
 QUICKSTART = experiments_root() / "quickstart"
@@ -93,40 +95,80 @@ def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
         assert words in shown.stdout
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "augmented"])
-def test_a_resumed_stage_equals_an_uninterrupted_one(
-    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, stage: str
-) -> None:
-    """Three epochs at once, and the same three interrupted after each: weights agree to the bit."""
-    whole, pieces = tmp_path / "whole" / stage, tmp_path / "pieces" / stage
-    assert fit(fau_mae, stage, tiny_store, whole, "--trainer.max_epochs=3") == 0
+LONG = ["--trainer.max_epochs=3", "--trainer.limit_train_batches=1.0"]  # 3 epochs of 4 steps
+SAVE_EVERY_STEP = "--checkpoint_minutes=0"
 
+
+@pytest.mark.parametrize(
+    ("stage", "more"),
+    [
+        ("pretrain", []),
+        ("augmented", ["--model.init_args.drop_path=0.3", "--model.init_args.dropout=0.2"]),
+        ("student", ["--model.init_args.drop_path=0.3", "--data.num_workers=1"]),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True], ids=["epochs", "steps"])
+def test_a_resumed_stage_equals_an_uninterrupted_one(
+    fau_mae: FauMae,
+    tiny_store: FaceStore,
+    teacher: Path,
+    tmp_path: Path,
+    stage: str,
+    more: list[str],
+    inside: bool,
+) -> None:
+    """Interrupted at two epoch borders, or in the middle of two epochs with every step saved: equal to the bit."""
+    whole, pieces = tmp_path / "whole" / stage, tmp_path / "pieces" / stage
+    more = [*LONG, *more, *([SAVE_EVERY_STEP] if inside else [])]
+    assert fit(fau_mae, stage, tiny_store, whole, *more, init=teacher) == 0
+    for cut in ((0, 2), (1, 1)) if inside else ((1, 0), (2, 0)):
+        with power_cut(*cut), pytest.raises(RuntimeError, match="power cut"):
+            fit(fau_mae, stage, tiny_store, pieces, *more, "--ckpt_path=last", init=teacher)
+        assert not (pieces / "finished").exists()
+    assert fit(fau_mae, stage, tiny_store, pieces, *more, "--ckpt_path=last", init=teacher) == 0
+    assert_same_training(whole, pieces)
+    assert not list(pieces.glob("metrics.part*")) and not list(pieces.rglob("*.aside"))
+
+
+@contextmanager
+def power_cut(epoch: int, step: int) -> Iterator[None]:
+    """Raise before this step of this epoch; every earlier step must have been trained, this process' first included."""
     from fau_mae.tasks import pretrain
 
-    seen = []
-    reseed = pretrain.reseed_epoch
-    monkey = pytest.MonkeyPatch()
+    reseed = pretrain.reseed_step
 
-    def interrupt(module) -> None:
-        reseed(module)
-        if module.current_epoch == len(seen) + 1:
-            seen.append(module.current_epoch)
+    def cut(module, now: int) -> None:
+        if (module.current_epoch, now) == (epoch, step):
             raise RuntimeError("power cut")
+        reseed(module, now)
 
-    for target in ("fau_mae.tasks.pretrain", "fau_mae.tasks.au_task"):
-        monkey.setattr(f"{target}.reseed_epoch", interrupt)
-    last = pieces / "checkpoints" / "last.ckpt"
-    for expected in (1, 2):
-        resume = [f"--ckpt_path={last}"] if last.exists() else []
-        with pytest.raises(RuntimeError, match="power cut"):
-            fit(fau_mae, stage, tiny_store, pieces, "--trainer.max_epochs=3", *resume)
-        assert len(seen) == expected and not (pieces / "finished").exists()
-    monkey.undo()
-    assert fit(fau_mae, stage, tiny_store, pieces, "--trainer.max_epochs=3", f"--ckpt_path={last}") == 0
-    a, b = (torch.load(p / "checkpoints" / "last.ckpt", weights_only=True) for p in (whole, pieces))
-    assert losses(pieces) == losses(whole) and not list(pieces.glob("metrics.part*"))
-    assert a["global_step"] == b["global_step"] == 6
-    assert all(torch.equal(a["state_dict"][name], b["state_dict"][name]) for name in a["state_dict"])
+    with pytest.MonkeyPatch.context() as monkey:
+        for target in ("fau_mae.tasks.pretrain", "fau_mae.tasks.au_task"):
+            monkey.setattr(f"{target}.reseed_step", cut)
+        yield
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    """Two stage folders: the same metrics, weights, optimiser state and schedule, to the bit."""
+    assert (other / "metrics.csv").read_text() == (one / "metrics.csv").read_text()
+    a, b = (torch.load(p / "checkpoints" / "last.ckpt", weights_only=True) for p in (one, other))
+    for key in ("epoch", "global_step", "lr_schedulers"):
+        assert a[key] == b[key]
+    for x, y in zip(
+        flat([a["state_dict"], a["optimizer_states"]]), flat([b["state_dict"], b["optimizer_states"]])
+    ):
+        assert torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y
+
+
+def flat(value: object) -> Iterator[object]:
+    """The leaves of nested mappings and lists, in order."""
+    if isinstance(value, dict):
+        value = list(value.items())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from flat(item)
+    else:
+        yield value
 
 
 def test_two_processes_have_the_losses_of_one(
@@ -173,10 +215,10 @@ def test_an_unknown_key_in_a_config_file_names_it(
 ) -> None:
     shutil.copytree(QUICKSTART, tmp_path / "mine")
     path = tmp_path / "mine" / "teacher.yaml"
-    path.write_text(path.read_text().replace("gradient_clip_val", "gradient_clip_vall"))
+    path.write_text(path.read_text().replace("max_epochs", "max_epochss"))
     assert fau_mae("fit", "--config", path, "--out", tmp_path / "t") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "gradient_clip_vall" in line and "did you mean" in line
+    assert "max_epochss" in line and "did you mean 'max_epochs'?" in line
 
 
 def test_a_checkpoint_of_another_shape_is_refused(

@@ -17,6 +17,7 @@ from data_modules.errors import UserError
 SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
     "nano": (48, 2, 3, 32, 1, 2),
     "micro": (128, 3, 4, 96, 2, 4),
+    "mini": (192, 6, 3, 128, 2, 4),
     "tiny": (192, 12, 3, 192, 4, 3),
     "small": (384, 12, 6, 256, 4, 8),
     "base": (768, 12, 12, 512, 8, 16),

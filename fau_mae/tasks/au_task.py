@@ -13,8 +13,9 @@ from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.checkpoints import start_from
 from fau_mae.models.me_graphau import MEGraphAU
+from fau_mae.sharding import shard
 from fau_mae.tasks.optim import OptimConfig, configure
-from fau_mae.tasks.pretrain import reseed_epoch
+from fau_mae.tasks.pretrain import reseed_step
 
 
 class AUTask(L.LightningModule):
@@ -80,6 +81,7 @@ class AUTask(L.LightningModule):
         if self.init_from is not None and self.trainer.ckpt_path is None:
             start_from(self.model, self.init_from)
         self.au_loss = AULoss(self.loss, data.prevalence())
+        shard(self, [self.model])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["fau_mae"] = {
@@ -99,8 +101,8 @@ class AUTask(L.LightningModule):
         states = head.edge_states(output.edges) if isinstance(head, MEGraphAU) else None
         return self.au_loss(output.logits, labels, states)
 
-    def on_train_epoch_start(self) -> None:
-        reseed_epoch(self)
+    def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
+        reseed_step(self, batch_idx)
 
     def validation_step(self, batch: FaceBatch, _: int) -> None:
         self.val_metrics.update(self(batch).logits.sigmoid(), batch.labels, batch.sample_id)
@@ -130,4 +132,4 @@ class AUTask(L.LightningModule):
             )
 
     def configure_optimizers(self) -> Any:
-        return configure(self.model, self.optim, int(self.trainer.estimated_stepping_batches))
+        return configure(self.model, self.optim, self.trainer)

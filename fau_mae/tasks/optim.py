@@ -1,10 +1,11 @@
-"""AdamW with layer-wise learning rates, and a warm-up cosine schedule counted in optimiser steps."""
+"""AdamW with layer-wise learning rates, a warm-up cosine schedule, and the rule that ties the rate to the batch."""
 
 import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import lightning as L
 import torch
 from torch import nn
 
@@ -14,7 +15,9 @@ class OptimConfig:
     """Optimiser settings.
 
     Args:
-        lr: peak learning rate of the last layers.
+        lr: peak learning rate of the last layers, for a step of `reference_batch` faces.
+        reference_batch: faces that `lr` is meant for; the rate grows with the faces of a step, see
+            `peak_lr`. 0 = `lr` as it stands, whatever the batch.
         weight_decay: AdamW's, on matrices only.
         layer_decay: factor per encoder block towards the picture; 1 = the same rate everywhere.
         warmup_share: share of all steps over which the rate rises from 0.
@@ -22,16 +25,30 @@ class OptimConfig:
     """
 
     lr: float = 1e-3
+    reference_batch: int = 0
     weight_decay: float = 0.05
     layer_decay: float = 1.0
     warmup_share: float = 0.1
     beta2: float = 0.999
 
 
-def configure(module: nn.Module, config: OptimConfig, total_steps: int) -> dict[str, Any]:
+def global_batch(trainer: L.Trainer) -> int:
+    """Faces of one optimiser step: faces per process × processes × steps whose gradients are accumulated."""
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+
+
+def peak_lr(config: OptimConfig, batch: int) -> float:
+    """The linear rule: lr × faces of a step / `reference_batch` (Goyal et al., 2017)."""
+    return config.lr * batch / config.reference_batch if config.reference_batch else config.lr
+
+
+def configure(module: nn.Module, config: OptimConfig, trainer: L.Trainer) -> dict[str, Any]:
     """Optimiser and per-step scheduler in Lightning's form, over the parameters that want gradients."""
+    total_steps = int(trainer.estimated_stepping_batches)
+    lr = peak_lr(config, global_batch(trainer))
     optimizer = torch.optim.AdamW(
-        parameter_groups(module, config), lr=config.lr, betas=(0.9, config.beta2), fused=_can_fuse(module)
+        parameter_groups(module, config, lr), lr=lr, betas=(0.9, config.beta2), fused=_can_fuse(module)
     )
     warmup = max(1, round(config.warmup_share * total_steps))
 
@@ -44,7 +61,7 @@ def configure(module: nn.Module, config: OptimConfig, total_steps: int) -> dict[
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def parameter_groups(module: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+def parameter_groups(module: nn.Module, config: OptimConfig, lr: float) -> list[dict[str, Any]]:
     """Groups by depth (stem 0, block i at i + 1, everything else last) and by whether decay applies."""
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     depths = [_depth(name) for name, _ in named]
@@ -56,7 +73,7 @@ def parameter_groups(module: nn.Module, config: OptimConfig) -> list[dict[str, A
     return [
         {
             "params": parameters,
-            "lr": config.lr * config.layer_decay ** (last - depth),
+            "lr": lr * config.layer_decay ** (last - depth),
             "weight_decay": config.weight_decay if decays else 0.0,
         }
         for (depth, decays), parameters in groups.items()

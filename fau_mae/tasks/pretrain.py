@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
+from data_modules.occlusion.spec import keyed_generator
 from fau_mae.models.checkpoints import start_mae_from
 from fau_mae.models.decoder import MaskedDecoder, reconstruction_loss
 from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.sharding import shard
 from fau_mae.tasks.optim import OptimConfig, configure
 
 
@@ -49,6 +51,7 @@ class MAEPretraining(L.LightningModule):
         self.decoder = MaskedDecoder(self.encoder, self.recipe["size"])
         if self.init_from is not None and self.trainer.ckpt_path is None:
             start_mae_from(self.encoder, self.decoder, self.init_from)
+        shard(self, [self.encoder, self.decoder])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["fau_mae"] = {"kind": "mae", "recipe": self.recipe}
@@ -58,8 +61,8 @@ class MAEPretraining(L.LightningModule):
         pixels, statistics = self.decoder(self.encoder(batch.clean, batch.visible))
         return reconstruction_loss(self.encoder.patches(batch.clean), pixels, statistics, batch.visible)
 
-    def on_train_epoch_start(self) -> None:
-        reseed_epoch(self)
+    def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
+        reseed_step(self, batch_idx)
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         loss = self(batch)
@@ -70,10 +73,11 @@ class MAEPretraining(L.LightningModule):
         self.log("val/loss", self(batch), prog_bar=True, sync_dist=True, batch_size=len(batch.image))
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optim, int(self.trainer.estimated_stepping_batches))
+        return configure(self, self.optim, self.trainer)
 
 
-def reseed_epoch(module: L.LightningModule) -> None:
-    """Start torch's random stream anew from (seed, epoch, rank), so that a resumed run repeats an uninterrupted one."""
+def reseed_step(module: L.LightningModule, step: int) -> None:
+    """Start torch's random stream anew from (seed, epoch, step, rank), so a training can go on from any step."""
     seed = getattr(module.trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
-    torch.manual_seed(seed * 1_000_003 + module.current_epoch * 1009 + module.global_rank)
+    stream = keyed_generator("torch", seed, module.current_epoch, step, module.global_rank)
+    torch.manual_seed(int(stream.integers(2**63)))
