@@ -127,7 +127,7 @@ class LateLoader(DataLoader):
     A plain one lets them read ahead as soon as it is iterated, which Lightning does before it sets the epoch.
     """
 
-    def __iter__(self) -> Iterator[FaceBatch]:
+    def __iter__(self) -> Iterator[FaceBatch]:  # type: ignore[override]
         yield from super().__iter__()
 
 
@@ -221,7 +221,7 @@ class FaceDataModule(L.LightningDataModule):
         done = self.trainer.fit_loop.epoch_loop.batch_progress
         if done.is_last_batch:
             return {"epoch": self.trainer.current_epoch + 1, "step": 0}
-        return {"epoch": self.trainer.current_epoch, "step": done.current.processed}
+        return {"epoch": self.trainer.current_epoch, "step": done.current.processed}  # type: ignore[attr-defined]
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on from there, in a loader that exists already or is yet to be asked for."""

@@ -80,7 +80,9 @@ def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
         else:
             for lines in options.values():
                 lines.append(f"--{key}={value}")
-    return dataclasses.replace(experiment, **sections, options=options)
+    return dataclasses.replace(
+        experiment, prepare=sections["prepare"], ladder=sections["ladder"], options=options
+    )
 
 
 def started_from(experiment: Experiment, mae: Path) -> Experiment:

@@ -152,15 +152,14 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())["data"]
     data = FaceDataModule(**{**trained, "kinds": (), "fill": experiment.ladder["fill"]})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoints = {
-        name: [last_checkpoint(folder / s) for s in made] for name, made in experiment.methods.items()
-    }
-    methods = [
-        sweep.reconstruct_method(name, *paths, data.aus, device)
-        if len(paths) == 2
-        else sweep.au_method(name, *paths, data.aus, device)
-        for name, paths in checkpoints.items()
-    ]
+    methods = []
+    for name, made in experiment.methods.items():
+        first, *mae = (last_checkpoint(folder / stage) for stage in made)
+        methods.append(
+            sweep.reconstruct_method(name, first, mae[0], data.aus, device)
+            if mae
+            else sweep.au_method(name, first, data.aus, device)
+        )
     specs = sweep.ladder(experiment.ladder["kinds"], experiment.ladder["severities"])
     print(f"{folder.name}: occlusion sweep, {len(methods)} methods × {len(specs)} occlusions", flush=True)
     sweep.sweep(methods, data, specs, folder)

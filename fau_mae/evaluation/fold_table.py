@@ -1,6 +1,7 @@
 """The table a paper prints: macro-F1 and macro-AUROC as mean over folds and seeds, each fold, each seed, interval."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -24,7 +25,7 @@ def fold_scores(run: Path, results: pd.DataFrame) -> pd.DataFrame:
     over = macro[macro["kind"] != CLEAN_KIND].groupby([k for k in keys if k != "severity"], as_index=False)
     macro = pd.concat([macro, over[list(METRICS)].mean().assign(severity=ALL)], ignore_index=True)
     curves = bootstrap(run, results)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (method, mask, kind, severity), cell in macro.groupby(keys[:4], sort=False):
         for metric in METRICS:
             samples = (
@@ -54,8 +55,11 @@ def fold_table(scores: pd.DataFrame) -> list[Table]:
     for metric in sorted(METRICS):
         table = Table(
             title=f"macro-{metric.upper()}: clean, and mean over the occluded severities",
-            caption="mean over folds and seeds [95 % interval over people]; each fold; each seed",
-            **{"box": None, "header_style": "bold", "pad_edge": False, "padding": (0, 1, 0, 0)},
+            caption="mean over folds and seeds, 95 % interval over people; each fold; each seed",
+            box=None,
+            header_style="bold",
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
         )
         for name in ("occlusion", "method", "mask"):
             table.add_column(name, no_wrap=True)
