@@ -165,6 +165,7 @@ def _quiet_lightning() -> None:
         "Experiment logs directory",  # `_set_metrics_aside` keeps what was there
         "Checkpoint directory",  # resumed stages write where they wrote before
         "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows the step
+        "FSDP2-wrapped module .* returned a view tensor",  # the encoder's tokens, which nobody writes into
         ".*does not have many workers",  # on few cores workers only compete with the training itself
         ".*isinstance\\(treespec, LeafSpec\\)",  # between lightning and torch: Lightning-AI/pytorch-lightning
     ):

@@ -11,7 +11,7 @@ from data_modules.batch import FaceBatch
 from fau_mae.models.checkpoints import start_encoder_from
 from fau_mae.models.token_detector import TokenDetector
 from fau_mae.tasks.optim import OptimConfig, configure
-from fau_mae.tasks.pretrain import reseed_epoch
+from fau_mae.tasks.pretrain import reseed_step
 
 
 class OcclusionDetector(L.LightningModule):
@@ -57,8 +57,8 @@ class OcclusionDetector(L.LightningModule):
         """Logits of being hidden (B, N), from `batch.image` alone."""
         return self.model(batch.image)
 
-    def on_train_epoch_start(self) -> None:
-        reseed_epoch(self)
+    def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
+        reseed_step(self, batch_idx)
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         hidden = ~batch.visible  # True = visible
@@ -74,4 +74,4 @@ class OcclusionDetector(L.LightningModule):
         self.patch_auroc.reset()
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optim, int(self.trainer.estimated_stepping_batches))
+        return configure(self, self.optim, self.trainer)
