@@ -11,14 +11,16 @@ from pathlib import Path
 
 from data_modules.errors import Stopped, UserError
 from fau_mae.prepare_cli import add_prepare
+from fau_mae.sweep_cli import add_sweep
+from fau_mae.sweeps import name_trial
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        arguments = name_trial(sys.argv[1:] if argv is None else argv)
         if arguments[:1] and arguments[0] in LIGHTNING_COMMANDS:
             from fau_mae.lightning_cli import run_lightning
 
@@ -54,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add_prepare(commands, _command)
     _add_run(commands)
     _add_evaluate(commands)
+    add_sweep(commands, _command)
     _add_report(commands)
     _add_detect(commands)
     _add_occlude(commands)
@@ -83,10 +86,11 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--seeds", type=_numbers, default=None, help="such as 0,1,2 (default: the experiment's)")
     run.add_argument(
         "--set",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="override a setting, e.g. trainer.max_epochs=1",
+        help="override settings, e.g. trainer.max_epochs=1",
     )
     run.add_argument("--root", type=Path, default=None, help="raw files of a licensed data set (bp4d, disfa)")
     run.add_argument(

@@ -11,7 +11,17 @@ import pytest
 from data_modules.store import FaceStore
 
 FauMae = Callable[..., int]
-COMMANDS = ("prepare", "run", "fit", "evaluate", "report", "detect", "occlude", "evaluate-predictions")
+COMMANDS = (
+    "prepare",
+    "run",
+    "fit",
+    "evaluate",
+    "sweep",
+    "report",
+    "detect",
+    "occlude",
+    "evaluate-predictions",
+)
 
 
 def save_faces(store: FaceStore, folder: Path, count: int) -> list[Path]:

@@ -1,0 +1,250 @@
+"""`fau-mae sweep`: the trials of a W&B sweep file on Ray Tune, on this machine or a Ray cluster; resumable.
+
+What resumes a sweep are its trial folders, not Ray's own snapshots: those are written now and then, are pickles, and
+know nothing of a half-trained stage. Tune is given all trials each time; the finished ones report what they logged
+before and end at once, so that Optuna and ASHA know of them, and a half-trained one goes on from `last.ckpt`.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is sent anywhere
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trial folders are the record
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the lines are ours
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+
+import numpy as np
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+from rich.console import Console
+from rich.progress import Progress
+
+from fau_mae import sweeps
+from fau_mae.sweeps import Sweep, Trial
+from fau_mae.trials import TrialProcess
+
+SCORE, EPOCH = "score", "epoch"  # what a trial reports to Tune
+LONG = 1_000_000  # more epochs than any training has: hyperband's rungs have no upper end in W&B
+
+
+def run_trials(sweep: Sweep, address: str | None, cpus: float, gpus: float | None, evaluate: bool) -> None:
+    """Run what is not over yet of a sweep; every trial ends as finished, stopped or failed in its `trial.json`.
+
+    Args:
+        sweep: a checked file; its folder must be one that every machine of the cluster sees.
+        address: of a Ray cluster ("auto": the one this machine belongs to); None = a private one on this machine.
+        cpus, gpus: of one trial; gpus None = one if the cluster has any.
+        evaluate: whether a trial of one stage is followed by the occlusion ladder.
+    """
+    with _cluster(address):
+        if gpus is None:
+            gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        number, space, search = _plan(sweep)
+        trainable = tune.with_parameters(TrialRun, sweep=sweep, evaluate=evaluate, cwd=Path.cwd())
+        with Progress(console=Console(), transient=True) as progress:
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
+                param_space=space,
+                tune_config=tune.TuneConfig(
+                    metric=SCORE,
+                    mode="max" if sweep.maximize else "min",
+                    search_alg=search,
+                    num_samples=number,
+                    scheduler=_scheduler(sweep),
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name="ray",
+                    storage_path=str(sweep.folder),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    verbose=0,
+                    callbacks=[_Watch(sweep, progress)],
+                ),
+            )
+            tuner.fit()
+    shutil.rmtree(sweep.folder / "ray", ignore_errors=True)  # Tune's own notes: nothing reads them
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """Connected to a cluster, or to one of our own that ends with the block and leaves nothing behind."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the trial's log.txt
+    with tempfile.TemporaryDirectory(prefix="fau-mae-", ignore_cleanup_errors=True) as scratch:
+        try:
+            if address is not None:
+                ray.init(address, **quiet)
+            else:
+                ray.init(include_dashboard=False, _temp_dir=scratch, object_store_memory=100 * 2**20, **quiet)
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _plan(sweep: Sweep) -> tuple[int, dict[str, Any], OptunaSearch | None]:
+    """Number of samples, search space and search algorithm; trials known beforehand are noted down."""
+    known = sweeps.read_trials(sweep.folder)
+    if sweep.method == "bayes":
+        return max(sweep.run_cap or 0, len(known)), {}, _Bayes(sweep, known)
+    wanted = sweeps.grid(sweep) if sweep.method == "grid" else _draw(sweep)
+    for number in range(len(known), len(wanted)):
+        sweeps.create_trial(sweep.folder, number, wanted[number])
+    return 1, {"number": tune.grid_search(list(range(max(len(known), len(wanted)))))}, None
+
+
+def _draw(sweep: Sweep) -> list[dict[str, Any]]:
+    """`run_cap` random draws; the n-th depends on n only, so a sweep may be made longer."""
+    domains = {name: _domain(entry) for name, entry in sweep.parameters.items()}
+    draws = []
+    for number in range(sweep.run_cap or 0):
+        random = np.random.default_rng(number)
+        values = {name: domain.sample(random_state=random) for name, domain in domains.items()}
+        draws.append({name: v.item() if isinstance(v, np.generic) else v for name, v in values.items()})
+    return draws
+
+
+def _domain(entry: dict[str, Any]) -> Any:
+    """A W&B parameter as Tune's own."""
+    if "value" in entry:
+        return tune.choice([entry["value"]])
+    if "values" in entry:
+        return tune.choice(entry["values"])
+    low, high, step = entry.get("min", 0), entry.get("max", 1), entry.get("q", 1)
+    mean, deviation = entry.get("mu", 0), entry.get("sigma", 1)
+    return {
+        "uniform": lambda: tune.uniform(low, high),
+        "int_uniform": lambda: tune.randint(low, high + 1),
+        "q_uniform": lambda: tune.quniform(low, high, step),
+        "log_uniform_values": lambda: tune.loguniform(low, high),
+        "q_log_uniform_values": lambda: tune.qloguniform(low, high, step),
+        "normal": lambda: tune.randn(mean, deviation),
+        "q_normal": lambda: tune.qrandn(mean, deviation, step),
+    }[sweeps.distribution(entry)]()
+
+
+def _scheduler(sweep: Sweep) -> TrialScheduler:
+    if sweep.patience is None:
+        return FIFOScheduler()
+    return ASHAScheduler(
+        time_attr=EPOCH,
+        max_t=LONG,
+        grace_period=sweep.patience["first"],
+        reduction_factor=sweep.patience["factor"],
+    )
+
+
+class _Bayes(OptunaSearch):
+    """Optuna's suggestions, each noted down as a trial before it starts; known trials are suggested again first.
+
+    Categories go to Optuna by their place in the file, as it compares lists badly.
+    """
+
+    def __init__(self, sweep: Sweep, known: list[Trial]):
+        self._folder, self._number, self._parameters = sweep.folder, 0, sweep.parameters
+        points = [{n: self._index(n, value) for n, value in trial.parameters.items()} for trial in known]
+        space = {
+            name: _domain({"values": list(range(len(_choices(entry))))} if _choices(entry) else entry)
+            for name, entry in sweep.parameters.items()
+        }
+        super().__init__(
+            space=self.convert_search_space(space),
+            metric=SCORE,
+            mode="max" if sweep.maximize else "min",
+            points_to_evaluate=points,
+            seed=len(known),
+        )
+
+    def _index(self, name: str, value: Any) -> Any:
+        choices = _choices(self._parameters[name])
+        return choices.index(value) if choices else value
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        suggested = super().suggest(trial_id)
+        if suggested is None:
+            return None
+        values = {
+            name: choices[suggested[name]] if (choices := _choices(entry)) else suggested[name]
+            for name, entry in self._parameters.items()
+        }
+        if not (self._folder / f"trial-{self._number:04d}" / "trial.json").is_file():
+            sweeps.create_trial(self._folder, self._number, values)
+        self._number += 1
+        return {"number": self._number - 1}
+
+
+def _choices(entry: dict[str, Any]) -> list[Any]:
+    return [entry["value"]] if "value" in entry else entry.get("values", [])
+
+
+class TrialRun(tune.Trainable):
+    """One trial as Tune sees it: each value of the metric is one step."""
+
+    def setup(self, config: dict[str, Any], sweep: Sweep, evaluate: bool, cwd: Path) -> None:
+        self._start = lambda number: TrialProcess(sweep, number, evaluate, cwd)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self._process, self._shown = self._start(new_config["number"]), 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the metric's next value or the trial's end. Raises RuntimeError where the trial failed."""
+        while True:
+            over = self._process.advance()
+            values = self._process.values()
+            if len(values) > self._shown:
+                self._shown += 1
+                return {SCORE: values[self._shown - 1], EPOCH: self._shown}
+            if over:
+                return {SCORE: self._process.finish(values), EPOCH: self._shown, "done": True}
+            time.sleep(0.3)
+
+    def cleanup(self) -> None:
+        if process := getattr(self, "_process", None):
+            process.kill()
+
+
+class _Watch(tune.Callback):
+    """One line per trial that ends, and the note that Tune stopped one early."""
+
+    def __init__(self, sweep: Sweep, progress: Progress):
+        self._sweep, self._progress = sweep, progress
+        known = sweeps.read_trials(sweep.folder)
+        self._over = {trial.number for trial in known if trial.over}
+        total = max(len(known), sweep.run_cap or 0)
+        self._task = progress.add_task(sweep.name, total=total)
+        progress.console.print(f"{sweep.name}: {len(self._over)} of {total} trials are done; {sweep.folder}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_progress": None}  # Tune pickles its callbacks; it never loads these
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._tell(trial.config["number"], trial.last_result)
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._tell(trial.config["number"], {})
+
+    def _tell(self, number: int, result: dict[str, Any]) -> None:
+        trial = sweeps.read_trial(self._sweep.folder / f"trial-{number:04d}")
+        if trial.state == "running":
+            trial.state, trial.value = "stopped", result.get(SCORE)
+            trial.seconds = round(result.get("time_total_s", 0.0), 1)
+            trial.write()
+        self._progress.advance(self._task)
+        if number in self._over:
+            return
+        value = "" if trial.value is None else f" {self._sweep.metric} {trial.value:.4g}"
+        log = f"; see {trial.folder / 'log.txt'}" if trial.state == "failed" else ""
+        settings = " ".join(f"{name}={value}" for name, value in trial.parameters.items())
+        self._progress.console.print(f"{trial.name} {trial.state}{value}  {settings}{log}", soft_wrap=True)

@@ -1,0 +1,153 @@
+"""One trial of a sweep at work: `fau-mae fit` or `run` in a process of its own, resumed where it was cut off."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from fau_mae.sweeps import Sweep, Trial, read_trial, trial_words
+
+_NOT_OURS = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # of an agent around the sweep
+
+
+class TrialProcess:
+    """Starts what is left of a trial at once; nothing where it is over.
+
+    Args:
+        sweep: the file the trial belongs to.
+        number: of the trial; its folder holds `trial.json`.
+        evaluate: whether a stage is followed by the occlusion ladder on its last checkpoint.
+        cwd: where the command runs, so that relative paths in the sweep file mean what they say.
+    """
+
+    def __init__(self, sweep: Sweep, number: int, evaluate: bool, cwd: Path):
+        self._sweep, self._cwd = sweep, cwd
+        self._trial: Trial = read_trial(sweep.folder / f"trial-{number:04d}")
+        self._out = self._trial.folder / sweep.out
+        self._process: subprocess.Popen | None = None
+        self._steps: list[Callable[[], list[str] | None]] = []
+        if not self._trial.over:
+            self._trial.state = "running"
+            self._trial.write()
+            self._steps = [self._main_words]
+            if evaluate and sweep.stage == "fit":
+                self._steps.append(self._evaluation_words)
+        self._since = time.monotonic()
+
+    def advance(self) -> bool:
+        """Start the next command once the last one has ended; True when nothing is left. Raises RuntimeError."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                return False
+            if code := self._process.returncode:
+                self._fail(f"exit code {code}")
+            self._process = None
+        if not self._steps:
+            return True
+        words = self._steps.pop(0)()
+        if words is not None:
+            self._process = self._launch(words)
+        return False
+
+    def values(self) -> list[float]:
+        """The metric as logged so far: one value per validation of a stage, one of a whole run."""
+        if self._sweep.stage == "run":
+            path = self._out / "metrics.json"
+            found = json.loads(path.read_text()).get(self._sweep.metric) if path.is_file() else None
+            return [] if found is None else [float(found)]
+        return logged_values(self._out, self._sweep.metric)
+
+    def finish(self, values: list[float]) -> float:
+        """Note down that the trial is finished; returns the metric's last value. Raises RuntimeError if none is."""
+        if not values:
+            self._fail(f"it logged no {self._sweep.metric}")
+        if not self._trial.over:
+            self._note("finished", values)
+        return values[-1]
+
+    def kill(self) -> None:
+        """End the command and all that it started; the trial can be resumed."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _main_words(self) -> list[str] | None:
+        words = trial_words(self._sweep, self._trial.parameters, self._out)
+        if self._sweep.stage == "fit":
+            if (self._out / "finished").exists():
+                return None
+            if (last := self._out / "checkpoints" / "last.ckpt").exists():
+                words += ["--ckpt_path", str(last)]
+        return words
+
+    def _evaluation_words(self) -> list[str] | None:
+        config = yaml.safe_load((self._out / "config.yaml").read_text())
+        if config["model"]["class_path"].endswith("MAEPretraining"):
+            return None
+        checkpoint = self._out / "checkpoints" / "last.ckpt"
+        store = str(config["data"]["store"])
+        return [
+            "evaluate",
+            "--checkpoint",
+            str(checkpoint),
+            "--data",
+            store,
+            "--out",
+            str(self._trial.folder),
+        ]
+
+    def _launch(self, words: list[str]) -> subprocess.Popen:
+        environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+        environment["WANDB_RUN_GROUP"] = self._sweep.name
+        with (self._trial.folder / "log.txt").open("a") as log:
+            print("$ fau-mae", *words, file=log, flush=True)
+            return subprocess.Popen(
+                [sys.executable, "-m", "fau_mae.cli", *words],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=self._cwd,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    def _fail(self, reason: str) -> None:
+        self._note("failed", self.values())
+        raise RuntimeError(f"{self._trial.name}: {reason}; see {self._trial.folder / 'log.txt'}")
+
+    def _note(self, state: str, values: list[float]) -> None:
+        self._trial.state, self._trial.value = state, values[-1] if values else None
+        self._trial.seconds = round(time.monotonic() - self._since, 1)
+        self._trial.write()
+
+
+def logged_values(out: Path, metric: str) -> list[float]:
+    """A stage's metric, epoch by epoch, over all parts of an interrupted training; the last word on an epoch counts."""
+    values: dict[int, float] = {}
+    for path in [*sorted(out.glob("metrics.part*.csv")), out / "metrics.csv"]:
+        with suppress(FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError):  # being written
+            table = pd.read_csv(path)
+            if metric in table:
+                rows = table[["epoch", metric]].dropna()
+                values |= dict(zip(rows["epoch"].astype(int), rows[metric].astype(float)))
+    return [values[epoch] for epoch in sorted(values)]
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """A sweep that is killed takes its trainings along, or the next one would train in the same folder beside them."""
+    assert _libc is not None
+    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
