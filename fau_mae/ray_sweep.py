@@ -189,7 +189,9 @@ def _choices(entry: dict[str, Any]) -> list[Any]:
 class TrialRun(tune.Trainable):
     """One trial as Tune sees it: each value of the metric is one step."""
 
-    def setup(self, config: dict[str, Any], sweep: Sweep, evaluate: bool, cwd: Path) -> None:
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], sweep: Sweep, evaluate: bool, cwd: Path
+    ) -> None:
         self._start = lambda number: TrialProcess(sweep, number, evaluate, cwd)
         self.reset_config(config)
 
