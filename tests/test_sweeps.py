@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import TINY
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_modules.store import FaceStore
@@ -96,6 +96,7 @@ def test_both_engines_start_the_same_command(file: Path, monkeypatch: pytest.Mon
     assert Path(ours[-1]) == Path(theirs[at + 1]).absolute()
 
 
+@settings(deadline=None)  # the first example imports wandb
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z]+(\.[a-z_]+){0,3}", fullmatch=True),
