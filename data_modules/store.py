@@ -1,19 +1,13 @@
 """FaceStore: prepared face crops with labels in one Arrow table that Hugging Face `datasets` opens as it is.
 
 On disk: `store.json` (what it is and how it was made), `data-*.arrow`, and the two small files that let
-`datasets.load_from_disk(STORE)` work. While `fau-mae prepare` runs, finished sequences wait in `parts/`, one
-file each, so that an interrupted run goes on where it was; the order of the final table depends on the
-sequence names alone. `skipped.csv` lists the frames of the source that are not in the table, and why.
+`datasets.load_from_disk(STORE)` work. `sequences.json` says which rows each sequence of the source has, and
+`skipped.csv` lists the frames of the source that are not in the table, and why. `store_writer` makes all this.
 """
 
-import csv
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +19,6 @@ from data_modules.errors import UserError
 from data_modules.remote import address_of, fetch_store
 
 FORMAT_VERSION = 1
-_ROWS_PER_BATCH = 64
-_BYTES_PER_SHARD = 500_000_000
 
 SCHEMA = pa.schema(
     [
@@ -86,151 +78,6 @@ def decode_image(data: bytes | pa.Buffer) -> np.ndarray:
     if image is None:
         raise ValueError("the store holds bytes that are no picture")
     return image
-
-
-class StoreWriter:
-    """Writes a store sequence by sequence; resumable, and byte-identical however often it was interrupted.
-
-    Workers may call `write_part` from their own processes; one process calls `finish`.
-    """
-
-    def __init__(self, out: Path, info: StoreInfo):
-        self.out, self.info = Path(out), info
-        self.work = self.out.with_name(self.out.name + ".preparing")
-        if self.out.exists() and any(self.out.iterdir()) and not (self.out / "store.json").exists():
-            raise UserError(f"{self.out} exists and is not a store; choose another --out")
-        self._begin()
-
-    def _begin(self) -> None:
-        """Open the working folder; forget parts that another set of options made."""
-        plan = json.dumps(asdict(self.info), sort_keys=True)
-        (self.work / "parts").mkdir(parents=True, exist_ok=True)
-        marker = self.work / "plan.json"
-        if not marker.exists() or marker.read_text() != plan:
-            shutil.rmtree(self.work / "parts")
-            (self.work / "parts").mkdir()
-        write_atomically(marker, plan)
-
-    def part_path(self, sequence: str) -> Path:
-        return self.work / "parts" / f"{sequence.replace('/', '__')}.arrow"
-
-    def is_done(self, sequence: str) -> bool:
-        return self.part_path(sequence).exists()
-
-    def write_part(
-        self,
-        sequence: str,
-        rows: Iterable[dict[str, Any]],
-        counts: dict[str, int] | None = None,
-        skipped: list[tuple[str, int, str]] | None = None,
-    ) -> None:
-        """Write the rows of one sequence (a subject's task, an identity), all or nothing.
-
-        `rows` may be a generator: few rows are in memory at a time. `counts` (what, how many) and `skipped`
-        (source, frame, why) are read when the rows are exhausted, so a generator may fill them as it goes.
-        """
-        path = self.part_path(sequence)
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
-        rows = iter(rows)
-        with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as stream:
-            while chunk := list(islice(rows, _ROWS_PER_BATCH)):
-                stream.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
-        note = {"sequence": sequence, "counts": counts or {}, "skipped": skipped or []}
-        write_atomically(path.with_suffix(".json"), json.dumps(note, sort_keys=True))
-        aside.replace(path)
-
-    def finish(self) -> "FaceStore":
-        """Merge the parts in the order of their names, write the metadata, put the store in place."""
-        merged = self.work / "merged"
-        shutil.rmtree(merged, ignore_errors=True)
-        merged.mkdir()
-        counts: dict[str, int] = {"rows": 0}
-        shards = _ShardWriter(merged)
-        skipped: list[tuple[str, str, int, str]] = []
-        for path in sorted((self.work / "parts").glob("*.arrow")):
-            note = json.loads(path.with_suffix(".json").read_text())
-            skipped += [(note["sequence"], *entry) for entry in note["skipped"]]
-            for key, number in note["counts"].items():
-                counts[key] = counts.get(key, 0) + number
-            for batch in _batches(path):
-                counts["rows"] += batch.num_rows
-                shards.write(batch)
-        names = shards.close()
-        if skipped:
-            _write_skipped(merged / "skipped.csv", skipped)
-        if not counts["rows"]:
-            raise UserError(f"nothing to store: no usable face was found for {self.out}")
-        info = StoreInfo(**{**asdict(self.info), "counts": {**self.info.counts, **counts}})
-        (merged / "store.json").write_text(
-            json.dumps({"format_version": FORMAT_VERSION, **asdict(info)}, indent=1)
-        )
-        _write_datasets_files(merged, names)
-        old = self.work / "old"
-        if self.out.exists():
-            self.out.replace(old)
-        merged.replace(self.out)
-        shutil.rmtree(self.work)
-        return FaceStore(self.out)
-
-
-def _batches(part: Path) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(part)) as file, pa.ipc.open_stream(file) as stream:
-        yield from stream
-
-
-def _write_skipped(path: Path, skipped: list[tuple[str, str, int, str]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["sequence", "source", "frame", "reason"])
-        writer.writerows(skipped)
-
-
-class _ShardWriter:
-    """Record batches -> data-00000.arrow, data-00001.arrow, ... of bounded size."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.written = folder, 0
-        self.names: list[str] = []
-        self.stream: Any = None
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        if self.stream is None or self.written > _BYTES_PER_SHARD:
-            self._end()
-            self.names.append(f"data-{len(self.names):05d}.arrow")
-            self.stream, self.written = pa.ipc.new_stream(str(self.folder / self.names[-1]), SCHEMA), 0
-        self.stream.write_batch(batch.replace_schema_metadata(None))
-        self.written += batch.nbytes
-
-    def _end(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
-
-    def close(self) -> list[str]:
-        self._end()
-        return self.names
-
-
-def _write_datasets_files(folder: Path, names: list[str]) -> None:
-    """The two files that `datasets.load_from_disk` looks for; the fingerprint follows from the content."""
-    from datasets import Features
-
-    digest = hashlib.blake2b(digest_size=8)
-    for name in names:
-        with (folder / name).open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": name} for name in names],
-        "_fingerprint": digest.hexdigest(),
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
-    info = {"features": Features.from_arrow_schema(SCHEMA).to_dict()}
-    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
-    (folder / "dataset_info.json").write_text(json.dumps(info, indent=1, sort_keys=True))
 
 
 class FaceStore:
