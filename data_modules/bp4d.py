@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.cropping import Source, SourceFrame, Tally, file_hash, prepare_store
+from data_modules.cropping import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import BP4D_AUS
 from data_modules.store import FaceStore, StoreInfo
@@ -59,11 +59,9 @@ def prepare_bp4d(
     """
     root = Path(root)
     sequences = find_sequences(root, tuple(aus), frame_offset)
-    for sequence in sequences:
-        read_labels(sequence.labels, sequence.aus)  # name what is wrong before any work is done
     options = {"frame_offset": frame_offset, "release": release_of(sequences[0].labels)}
     info = StoreInfo("bp4d", tuple(aus), size, encoding, BP4D_PARTS, options)
-    source = Source({f"{job.subject}_{job.task}": job for job in sequences}, read_frames)
+    source = Source({f"{job.subject}_{job.task}": job for job in sequences}, read_frames, state_of)
     return prepare_store(
         source, out, info, preset=preset, min_face=MIN_FACE, workers=workers, progress=progress
     )
@@ -99,6 +97,12 @@ def find_sequences(root: Path, aus: tuple[int, ...], frame_offset: int) -> list[
             pictures = folders[0] / subject / task
             sequences.append(Bp4dSequence(root, subject, task, pictures, path, aus, frame_offset))
     return sequences
+
+
+def state_of(job: Bp4dSequence) -> object:
+    """Its labels and pictures. Raises `UserError` for a malformed label file, so before any work is done."""
+    pictures = pictures_by_number(job.pictures)
+    return [sorted(read_labels(job.labels, job.aus).items()), files_state(job.root, pictures.values())]
 
 
 def read_frames(job: Bp4dSequence, tally: Tally) -> Iterator[SourceFrame]:

@@ -5,6 +5,7 @@ parallel processes; each holds a few frames at a time, so memory does not grow w
 """
 
 import hashlib
+import json
 import multiprocessing
 import os
 import threading
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -32,7 +33,8 @@ from data_modules.alignment import (
     warp,
 )
 from data_modules.errors import UserError
-from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
+from data_modules.store import FaceStore, StoreInfo, encode_image, sample_id
+from data_modules.store_writer import StoreWriter
 
 _CHUNK = 8  # frames in memory at once, per process
 _MOST_WORKERS = 2  # unless more are asked for: about 0.6 GB each, and the whole shall stay below 2 GB
@@ -71,10 +73,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Source(Generic[Job]):
-    """A data set on disk: its sequences by name and how the frames of one are read (in another process)."""
+    """A data set on disk: its sequences by name and how the frames of one are read (in another process).
+
+    `state` gives, as JSON can hold it, all that the rows of a sequence depend on: its labels, the names and
+    sizes of its files. A sequence of which it has changed is done again.
+    """
 
     jobs: dict[str, Job]
     read: Callable[[Job, Tally], Iterator[SourceFrame]]
+    state: Callable[[Job], object]
 
 
 def prepare_store(
@@ -105,11 +112,28 @@ def prepare_store(
         "av": version("av"),
     }
     info = StoreInfo(info.dataset, info.aus, info.size, info.encoding, info.parts, options, info.counts)
+    states = {
+        name: _fingerprint(source.state(job)) for name, job in source.jobs.items()
+    }  # checks labels, too
     try:
         writer = StoreWriter(Path(out), info)
-        waiting = [name for name in source.jobs if not writer.is_done(name)]
-        _run_all(writer, source, waiting, min(workers or default_workers(), len(waiting)), progress)
-        return writer.finish()
+        stored = {name: note.fingerprint for name, note in writer.stored().items()}
+        if lost := sorted(set(stored) - set(states)):
+            writer.abandon()
+            raise UserError(
+                f"{out} holds sequences that its source no longer has ({', '.join(lost[:3])}; {len(lost)} in "
+                "all): choose another --out, or delete the store first"
+            )
+        waiting = [
+            name
+            for name, state in states.items()
+            if stored.get(name) != state and not writer.is_done(name, state)
+        ]
+        _run_all(writer, source, waiting, states, min(workers or default_workers(), len(waiting)), progress)
+        if stored == states and FaceStore(out).info.parts == info.parts:
+            writer.discard()
+            return FaceStore(out)
+        return writer.finish(states)
     except OSError as error:
         raise UserError(
             f"cannot write {out}: {error.strerror or error}; mend that and run it again"
@@ -123,20 +147,23 @@ def default_workers() -> int:
 
 
 def _run_all(
-    writer: StoreWriter, source: Source[Any], names: list[str], workers: int, progress: bool
+    writer: StoreWriter,
+    source: Source[Any],
+    names: list[str],
+    states: dict[str, str],
+    workers: int,
+    progress: bool,
 ) -> None:
     with Progress(disable=not progress) as bar:
         task = bar.add_task(f"preparing {writer.info.dataset}", total=len(names))
         if workers <= 1:
             for name in names:
-                write_sequence(writer, name, source.jobs[name], source.read)
+                write_sequence(writer, source.read, name, source.jobs[name], states[name])
                 bar.advance(task)
             return
         context = multiprocessing.get_context("spawn")  # a fork of torch's threads can hang
-        with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-            futures = [
-                pool.submit(write_sequence, writer, name, source.jobs[name], source.read) for name in names
-            ]
+        with ProcessPoolExecutor(workers, context, _start_worker, (writer, source.read)) as pool:
+            futures = [pool.submit(_work, name, source.jobs[name], states[name]) for name in names]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -146,8 +173,15 @@ def _run_all(
                 raise
 
 
-def _start_worker() -> None:
+_worker_writes: Callable[
+    [str, Any, str], None
+]  # in a worker: `write_sequence` for the writer and source at hand
+
+
+def _start_worker(writer: StoreWriter, read: Callable[[Any, Tally], Iterator[SourceFrame]]) -> None:
     """One thread per process, and no life after the parent's: a killed `prepare` must not go on writing."""
+    global _worker_writes
+    _worker_writes = partial(write_sequence, writer, read)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
@@ -160,13 +194,32 @@ def _start_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
+def _work(name: str, job: Any, fingerprint: str) -> None:
+    _worker_writes(name, job, fingerprint)
+
+
 def write_sequence(
-    writer: StoreWriter, name: str, job: Job, read: Callable[[Job, Tally], Iterator[SourceFrame]]
+    writer: StoreWriter,
+    read: Callable[[Job, Tally], Iterator[SourceFrame]],
+    name: str,
+    job: Job,
+    fingerprint: str,
 ) -> None:
     """Write the part of one sequence."""
     tally = Tally()
     rows = crop_rows(read(job, tally), writer.info, tally)
-    writer.write_part(name, rows, tally.counts, tally.skipped)
+    writer.write_part(name, rows, tally.counts, tally.skipped, fingerprint)
+
+
+def _fingerprint(state: object) -> str:
+    return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def files_state(root: Path, paths: Iterable[Path]) -> list[tuple[str, int]]:
+    """Name and bytes of files, -1 for a missing one: what `Source.state` says of pictures and videos."""
+    return [
+        (path.relative_to(root).as_posix(), path.stat().st_size if path.is_file() else -1) for path in paths
+    ]
 
 
 def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> Iterator[dict[str, Any]]:

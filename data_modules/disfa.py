@@ -14,11 +14,11 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from data_modules.cropping import Source, SourceFrame, Tally, file_hash, prepare_store
+from data_modules.cropping import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
 from data_modules.store import FaceStore, StoreInfo
-from data_modules.video import read_video
+from data_modules.video import open_video
 
 PRESENT_FROM = 2
 MIN_FACE = 96  # pixels; faces fill more than a third of the 768 rows
@@ -73,18 +73,14 @@ def prepare_disfa(
 
     `landmarks` takes the 66 points of `Landmark_Points`, where the set has them (left camera), instead of
     the detector. `drop_bad_frames` leaves out `BAD_FRAMES`. Frames without a face, and those that the labels
-    name but the video does not hold, are counted and listed in `skipped.csv`. An AU whose file lacks a frame
-    is unknown there. Raises `UserError` for a missing root, a video that cannot be read and a malformed label
-    file.
+    name but a video does not hold (it is missing, cannot be read or breaks off), are counted and listed in
+    `skipped.csv`. An AU whose file lacks a frame is unknown there. Raises `UserError` for a missing root and
+    a malformed label file.
     """
     root = Path(root)
     if unknown := sorted(set(aus) - set(DISFA_ALL_AUS)):
         raise UserError(f"DISFA does not code AU{unknown[0]}; it codes {', '.join(map(str, DISFA_ALL_AUS))}")
     jobs = {job.subject: job for job in find_subjects(root, camera, tuple(aus), drop_bad_frames, landmarks)}
-    for job in jobs.values():
-        read_labels(job)  # name what is wrong before any work is done
-        if job.video.exists():
-            next(read_video(job.video))
     options = {
         "camera": camera,
         "drop_bad_frames": drop_bad_frames,
@@ -93,7 +89,7 @@ def prepare_disfa(
     }
     info = StoreInfo("disfa", tuple(aus), size, encoding, DISFA_PARTS, options)
     return prepare_store(
-        Source(jobs, read_frames),
+        Source(jobs, read_frames, state_of),
         out,
         info,
         preset=preset,
@@ -135,13 +131,18 @@ def find_subjects(
     return subjects
 
 
+def state_of(job: DisfaSubject) -> object:
+    """Its labels and files. Raises `UserError` for a malformed label file, so before any work is done."""
+    landmarks = sorted(job.landmarks.iterdir()) if job.landmarks else []
+    return [sorted(read_labels(job).items()), files_state(job.root, [job.video, *landmarks])]
+
+
 def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
     """The labelled frames of one subject, in order."""
     intensity = read_labels(job)
     bad = {frame for first, last in BAD_FRAMES.get(job.subject, ()) for frame in range(first, last + 1)}
-    exists = job.video.exists()
-    source_hash = file_hash(job.video) if exists else ""
-    pictures = read_video(job.video) if exists else iter(())
+    pictures, fault = open_video(job.video)
+    source_hash = file_hash(job.video) if not fault else ""
     left_out = bad & set(intensity) if job.drop_bad_frames else set()
     source = job.video.relative_to(job.root).as_posix()
     for frame in sorted(left_out):
@@ -156,8 +157,8 @@ def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
             tally.counts["landmarks missing"] += bool(job.landmarks) and points is None
             yield _labelled(job, number, image, intensity[number], source_hash, landmarks=points)
     for frame in sorted(f for f in intensity if f > number and f not in left_out):
-        missing = "video breaks off" if exists else "video missing"
-        yield _labelled(job, frame, None, intensity[frame], source_hash, missing)
+        lost = fault or "video breaks off"
+        yield _labelled(job, frame, None, intensity[frame], source_hash, lost)
 
 
 def _labelled(

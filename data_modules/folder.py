@@ -11,17 +11,16 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from data_modules.cropping import Source, SourceFrame, Tally, file_hash, prepare_store
+from data_modules.cropping import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import au_name
 from data_modules.store import FaceStore, StoreInfo
-from data_modules.video import PICTURES, VIDEOS, read_picture, read_video
+from data_modules.video import PICTURES, VIDEOS, open_video, read_picture
 
 Labels = tuple[tuple[int, ...], tuple[float, ...]]  # of one frame: presence (A,), intensity (A,)
 _EVERY_FRAME = -1
@@ -60,7 +59,7 @@ def prepare_folder(
     }
     info = StoreInfo(name, aus, size, encoding, parts, {"labels": labels.name if labels is not None else ""})
     return prepare_store(
-        Source(jobs, read_frames),
+        Source(jobs, read_frames, state_of),
         out,
         info,
         preset=preset,
@@ -123,6 +122,12 @@ def unlabelled_table(root: Path) -> pd.DataFrame:
     )
 
 
+def state_of(job: FolderSubject) -> object:
+    """Its labels and files."""
+    labels = [(file, sorted(frames.items())) for file, frames in job.files]
+    return [labels, files_state(job.root, (job.root / file for file, _ in job.files))]
+
+
 def read_frames(job: FolderSubject, tally: Tally) -> Iterator[SourceFrame]:
     """The frames of one subject's files, in the order of their names."""
     for file, labels in job.files:
@@ -146,15 +151,14 @@ def read_frames(job: FolderSubject, tally: Tally) -> Iterator[SourceFrame]:
 
 def _open(path: Path, is_video: bool) -> tuple[Iterator[np.ndarray], str]:
     """The pictures in a file, or none and what is wrong with it."""
+    if is_video:
+        return open_video(path)
     if not path.is_file():
-        return iter(()), "file missing"
+        return iter(()), "picture missing"
     try:
-        if not is_video:
-            return iter([read_picture(path)]), ""
-        frames = read_video(path)
-        return chain([next(frames)], frames), ""  # a video that cannot be read fails at its first frame
+        return iter([read_picture(path)]), ""
     except UserError:
-        return iter(()), "file cannot be read"
+        return iter(()), "picture cannot be read"
 
 
 def _job(root: Path, subject: str, rows: pd.DataFrame, aus: Sequence[int]) -> FolderSubject:

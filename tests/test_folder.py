@@ -42,7 +42,7 @@ def test_without_labels_every_picture_and_frame_is_stored(raw: Path, tmp_path: P
     assert store.info.aus == () and store.column("labels").shape == (8, 0)
     assert list(store.column("subject")) == ["ann"] * 2 + ["bob"] * 2 + ["cid.mp4"] * 4
     assert list(store.column("frame")) == [0, 0, 0, 0, 1, 2, 3, 4]
-    assert store.info.counts["file cannot be read"] == 1
+    assert store.info.counts["picture cannot be read"] == 1
     assert len(set(store.column("sample_id"))) == 8
 
 
@@ -59,7 +59,7 @@ def test_a_table_brings_its_own_aus_subjects_and_folds(raw: Path, tmp_path: Path
     assert list(store.column("frame")) == [0, 0, 2]
     with (store.path / "skipped.csv").open() as file:
         skipped = {(row["source"], row["frame"], row["reason"]) for row in csv.DictReader(file)}
-    assert skipped == {("gone.png", "0", "file missing"), ("cid.mp4", "9", "video breaks off")} | {
+    assert skipped == {("gone.png", "0", "picture missing"), ("cid.mp4", "9", "video breaks off")} | {
         ("cid.mp4", str(frame), "no label") for frame in (1, 3, 4)
     }
     for fold, subject in ((1, "A"), (2, "B"), (3, "C")):
