@@ -117,7 +117,7 @@ def _write_planes(picture: np.ndarray, planes: np.ndarray) -> None:
     cv2.split(picture, list(planes))
 
 
-def _as_it_is(batch: FaceBatch) -> FaceBatch:
+def _as_it_is(batch: Any) -> FaceBatch:
     return batch
 
 
