@@ -204,6 +204,10 @@ class FaceDataModule(L.LightningDataModule):
             np.where(known > 0, (labels == 1).sum(0) / np.maximum(known, 1), np.nan)
         ).float()
 
+    def has_intensities(self) -> bool:
+        """Whether any training face has a known intensity of any AU."""
+        return bool((~np.isnan(self.store.column("intensity")[self.split.train])).any())
+
     def dataset(self, augment: bool) -> FaceDataset:
         augmentation = FaceAugmentation() if augment else None
         dataset = FaceDataset(self.store, self.image_size, self.grid, self.fill, augmentation)

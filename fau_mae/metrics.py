@@ -121,6 +121,20 @@ def macro(values: ArrayLike, axis: int = -1) -> Floats:
     return _ratio(np.where(defined, values, 0.0).sum(axis), defined.sum(axis), defined.any(axis))
 
 
+def intraclass_correlation(predicted: ArrayLike, truth: ArrayLike) -> Floats:
+    """ICC(3,1) per AU of predicted against true intensities, (N, A) -> (A,); NaN truth is unknown.
+
+    Two fixed raters, consistency, single rating (Shrout & Fleiss, 1979): (BMS − EMS) / (BMS + EMS), with the mean
+    squares between faces and of the residual. NaN for fewer than two faces and where neither rater varies.
+    """
+    return _per_intensity(_icc, predicted, truth)
+
+
+def mean_absolute_error(predicted: ArrayLike, truth: ArrayLike) -> Floats:
+    """Mean |predicted − true| intensity per AU, (N, A) -> (A,); NaN truth is unknown."""
+    return _per_intensity(lambda p, y: float(np.abs(p - y).mean()) if p.size else np.nan, predicted, truth)
+
+
 def best_thresholds(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
     """The threshold of highest smoothed F1 per AU, (N, A) -> (A,); .5 for an AU without positive faces.
 
@@ -133,40 +147,58 @@ def best_thresholds(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
     return np.where(np.isnan(chosen), 0.5, chosen)
 
 
-class AUMetrics(Metric):
-    """Macro AUROC and macro F1 at threshold .5 over an epoch, each face counted once, on any number of ranks.
+class FaceMetrics(Metric):
+    """Scores of an epoch's faces, each counted once, on any number of ranks.
 
     Distributed samplers repeat faces to even out the ranks; faces are told apart by sample id.
     """
 
     full_state_update = False
-    probabilities: list[Tensor]
-    labels: list[Tensor]
+    predicted: list[Tensor]
+    truth: list[Tensor]
     sample_id: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
-        for state in ("probabilities", "labels", "sample_id"):
+        for state in ("predicted", "truth", "sample_id"):
             self.add_state(state, [], dist_reduce_fx="cat")
 
-    def update(self, probabilities: Tensor, labels: Tensor, sample_id: Tensor) -> None:
-        """Take (B, A) probabilities, (B, A) labels 1/0/-1 and the (B,) int64 sample ids of a batch."""
-        self.probabilities.append(probabilities.detach().float())
-        self.labels.append(labels.to(torch.int8))
+    def update(self, predicted: Tensor, truth: Tensor, sample_id: Tensor) -> None:
+        """Take (B, A) predictions, the (B, A) truth and the (B,) int64 sample ids of a batch."""
+        self.predicted.append(predicted.detach().float())
+        self.truth.append(truth)
         self.sample_id.append(sample_id)
 
     def compute(self) -> dict[str, Tensor]:
-        """{"auroc", "f1"}: scalars, NaN while undefined for every AU."""
-        probabilities, labels, sample_id = (
-            _joined(state).cpu().numpy() for state in (self.probabilities, self.labels, self.sample_id)
+        """Scalars by name, NaN while undefined for every AU."""
+        predicted, truth, sample_id = (
+            _joined(state).cpu().numpy() for state in (self.predicted, self.truth, self.sample_id)
         )
         _, first = np.unique(sample_id, return_index=True)
-        probabilities, labels = probabilities[first], labels[first]
-        scores = {
-            "auroc": macro(auroc(probabilities, labels)),
-            "f1": macro(f1_score(outcomes(probabilities, labels).total())),
-        }
+        scores = self.scores(predicted[first], truth[first])
         return {name: torch.tensor(float(value), device=self.device) for name, value in scores.items()}
+
+    def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
+        """{name: scalar} of all faces, (N, A) each."""
+        raise NotImplementedError
+
+
+class AUMetrics(FaceMetrics):
+    """Macro AUROC and macro F1 at threshold .5 of probabilities against labels 1/0/-1: {"auroc", "f1"}."""
+
+    def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
+        counts = outcomes(predicted, truth).total()
+        return {"auroc": macro(auroc(predicted, truth)), "f1": macro(f1_score(counts))}
+
+
+class IntensityMetrics(FaceMetrics):
+    """Macro ICC(3,1) and macro mean absolute error of intensities 0-5, NaN unknown: {"icc", "mae"}."""
+
+    def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
+        return {
+            "icc": macro(intraclass_correlation(predicted, truth)),
+            "mae": macro(mean_absolute_error(predicted, truth)),
+        }
 
 
 def _joined(state: Tensor | list[Tensor]) -> Tensor:
@@ -187,6 +219,22 @@ def _per_au(
     return np.array(
         [metric(p[k], y[k] == 1) for p, y, k in zip(probabilities.T, labels.T, known.T)], np.float64
     )
+
+
+def _per_intensity(
+    metric: Callable[[Floats, Floats], float], predicted: ArrayLike, truth: ArrayLike
+) -> Floats:
+    predicted, truth = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
+    known = ~np.isnan(truth)
+    return np.array([metric(p[k], y[k]) for p, y, k in zip(predicted.T, truth.T, known.T)], np.float64)
+
+
+def _icc(p: Floats, y: Floats) -> float:
+    if p.size < 2:
+        return np.nan
+    # With two raters the mean squares are half the variances of the sum (faces) and of the difference (residual).
+    between, residual = np.var(p + y, ddof=1) / 2, np.var(p - y, ddof=1) / 2
+    return float((between - residual) / (between + residual)) if between + residual > 0 else np.nan
 
 
 def _operating_points(p: Floats, present: NDArray) -> tuple[Floats, NDArray, NDArray]:

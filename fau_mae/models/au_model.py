@@ -5,10 +5,12 @@ from torch import Tensor, nn
 from data_modules.errors import UserError
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.models.intensity import INTENSITY_KINDS, IntensityHead
 from fau_mae.models.me_graphau import MEGraphAU
 from fau_mae.models.query_graph import QueryGraph, Rectangle
 
-HEADS = ("query_graph", "me_graphau")
+_NODE_WIDTHS = {"query_graph": 48, "me_graphau": 512}
+HEADS = tuple(_NODE_WIDTHS)
 
 
 class AUModel(nn.Module):
@@ -20,10 +22,12 @@ class AUModel(nn.Module):
         head: `query_graph` (see `QueryGraph`) or `me_graphau` (see `MEGraphAU`).
         layers, dropout: of either head.
         node_width: width of the head's nodes; None = the head's own default (48 and 512).
+        intensity: `regression` or `ordinal` adds an `IntensityHead` on the nodes; `none` does not.
         frozen_norms: the batch norms of `me_graphau` keep their running statistics while training.
     """
 
     head: QueryGraph | MEGraphAU
+    intensity: IntensityHead | None
 
     def __init__(
         self,
@@ -38,19 +42,22 @@ class AUModel(nn.Module):
         dropout: float = 0.0,
         node_width: int | None = None,
         frozen_norms: bool = False,
+        intensity: str = "none",
     ):
         super().__init__()
         self.encoder = MaskedEncoder(image_size, grid, size, stem, drop_path)
         self.encoder.norm.requires_grad_(False)  # the head mines the blocks' outputs and has norms of its own
         dim, depth = self.encoder.dim, self.encoder.depth
+        width = node_width or _NODE_WIDTHS.get(head, 0)
         if head == "query_graph":
-            self.head = QueryGraph(
-                dim, depth, grid, regions, layers, node_width=node_width or 48, dropout=dropout
-            )
+            self.head = QueryGraph(dim, depth, grid, regions, layers, node_width=width, dropout=dropout)
         elif head == "me_graphau":
-            self.head = MEGraphAU(dim, depth, len(regions), layers, node_width or 512, dropout, frozen_norms)
+            self.head = MEGraphAU(dim, depth, len(regions), layers, width, dropout, frozen_norms)
         else:
             raise UserError(f"there is no head {head!r}: use one of {', '.join(HEADS)}")
+        if intensity not in INTENSITY_KINDS:
+            raise UserError(f"there is no intensity {intensity!r}: use one of {', '.join(INTENSITY_KINDS)}")
+        self.intensity = None if intensity == "none" else IntensityHead(len(regions), width, intensity)
 
     def forward(self, image: Tensor, visible: Tensor | None = None) -> AUOutput:
         """`image` (B, 3, H, W) uint8; `visible` (B, N) bool, True = visible, None = every token is read."""

@@ -171,7 +171,7 @@ def load_all(module: nn.Module, state: dict[str, Tensor], source: Path | str) ->
     for name, wanted in module.state_dict().items():
         if name not in state:
             raise UserError(
-                f"{source}: weight {name} is missing; was it trained with another stem, size or head?"
+                f"{source}: weight {name} is missing; was it trained with another stem, size, head or intensity?"
             )
         if state[name].shape != wanted.shape:
             raise UserError(

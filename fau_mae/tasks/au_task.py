@@ -8,7 +8,7 @@ from torch import Tensor
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from fau_mae.losses import AULoss, AULossConfig
-from fau_mae.metrics import AUMetrics
+from fau_mae.metrics import AUMetrics, IntensityMetrics
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.checkpoints import start_from
@@ -24,7 +24,8 @@ class AUTask(L.LightningModule):
     The faces' AUs, size and grid come from the data module, when training is set up.
 
     Args:
-        size, stem, head, layers, dropout, drop_path, node_width, frozen_norms: of the `AUModel`.
+        size, stem, head, layers, dropout, drop_path, node_width, frozen_norms, intensity: of the `AUModel`.
+        intensity_weight: weight of the intensities' loss, where `intensity` is not `none`.
         init_from: file or hub name of weights to start from, see `fau_mae.models.checkpoints`: their encoder, and
             their head where they have one.
         loss: how predictions are judged against the labels.
@@ -46,6 +47,8 @@ class AUTask(L.LightningModule):
         drop_path: float = 0.0,
         node_width: int | None = None,
         frozen_norms: bool = False,
+        intensity: Literal["none", "regression", "ordinal"] = "none",
+        intensity_weight: float = 1.0,
         init_from: str | None = None,
         loss: AULossConfig = AULossConfig(),  # noqa: B008 - never changed in place
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
@@ -61,9 +64,12 @@ class AUTask(L.LightningModule):
             "dropout": dropout,
             "node_width": node_width,
             "frozen_norms": frozen_norms,
+            "intensity": intensity,
         }
         self.aus: tuple[int, ...] = ()
+        self.intensity_weight = intensity_weight
         self.val_metrics = AUMetrics()
+        self.val_intensity = IntensityMetrics()
         self.init_from = init_from
 
     def configure_model(self) -> None:
@@ -75,6 +81,8 @@ class AUTask(L.LightningModule):
                 "model.loss.edge_states needs model.head=me_graphau, which alone tells edge states"
             )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.recipe["intensity"] != "none" and not data.has_intensities():
+            raise UserError("model.intensity is set, but the store holds no intensities: leave it at none")
         self.aus = tuple(data.aus)
         self.recipe |= {"image_size": data.image_size, "grid": data.grid, "regions": data.regions}
         self.model = AUModel(**self.recipe)
@@ -95,30 +103,42 @@ class AUTask(L.LightningModule):
         """What this method predicts from what it may see; `batch.visible` (B, N), True = visible."""
         return self.model(batch.image, batch.visible if self.uses_mask else None)
 
-    def label_loss(self, output: AUOutput, labels: Tensor) -> Tensor:
-        """The loss of `output` against `labels` (B, A) 1/0/-1, as the settings have it."""
+    def label_losses(self, output: AUOutput, batch: FaceBatch) -> dict[str, Tensor]:
+        """What `output` owes to the labels and, where they are learned, to the intensities, already weighted."""
         head = self.model.head
         states = head.edge_states(output.edges) if isinstance(head, MEGraphAU) else None
-        return self.au_loss(output.logits, labels, states)
+        losses = {"au": self.au_loss(output.logits, batch.labels, states)}
+        if self.model.intensity is not None:
+            losses["intensity"] = self.intensity_weight * self.model.intensity.loss(
+                output.nodes, batch.intensity
+            )
+        return losses
 
     def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
         reseed_step(self, batch_idx)
 
     def validation_step(self, batch: FaceBatch, _: int) -> None:
-        self.val_metrics.update(self(batch).logits.sigmoid(), batch.labels, batch.sample_id)
+        output = self(batch)
+        self.val_metrics.update(output.logits.sigmoid(), batch.labels, batch.sample_id)
+        if self.model.intensity is not None:
+            self.val_intensity.update(self.model.intensity(output.nodes), batch.intensity, batch.sample_id)
 
     def on_validation_epoch_end(self) -> None:
-        for name, value in self.val_metrics.compute().items():
-            self.log(f"val/{name}", value, prog_bar=name == "auroc")
-        self.val_metrics.reset()
+        self._log_metrics("val")
 
     def test_step(self, batch: FaceBatch, _: int) -> None:
         self.validation_step(batch, _)
 
     def on_test_epoch_end(self) -> None:
-        for name, value in self.val_metrics.compute().items():
-            self.log(f"test/{name}", value)
-        self.val_metrics.reset()
+        self._log_metrics("test")
+
+    def _log_metrics(self, split: str) -> None:
+        for metrics in (self.val_metrics, self.val_intensity):
+            if metrics is self.val_intensity and self.model.intensity is None:
+                continue
+            for name, value in metrics.compute().items():
+                self.log(f"{split}/{name}", value, prog_bar=name == "auroc")
+            metrics.reset()
 
     def log_losses(self, losses: dict[str, Tensor]) -> None:
         for name, value in losses.items():

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
@@ -59,8 +60,8 @@ class Student(AUTask):
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         output = self(batch)
-        losses = {"au": self.label_loss(output, batch.labels)}
-        loss = losses["au"]
+        losses = self.label_losses(output, batch)
+        loss = torch.stack(list(losses.values())).sum()
         if self._teacher:
             target = self._teacher[0](batch.clean)
             weights = {name: weight for name, weight in self.weights.items() if weight}

@@ -1,5 +1,6 @@
 """Teacher: learns AUs from the whole picture, whatever the data module put into it."""
 
+import torch
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
@@ -16,6 +17,7 @@ class Teacher(AUTask):
     uses_mask = False
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
-        loss = self.label_loss(self(batch), batch.labels)
-        self.log_losses({"loss": loss})
+        losses = self.label_losses(self(batch), batch)
+        loss = torch.stack(list(losses.values())).sum()
+        self.log_losses({**(losses if len(losses) > 1 else {}), "loss": loss})
         return loss
