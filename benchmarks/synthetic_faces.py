@@ -23,7 +23,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_modules.alignment import FaceDetector
+from data_modules.detection import FaceDetector
 from data_modules.facs import au_name
 from data_modules.store import FaceStore
 from data_modules.synthetic import prepare_synthetic

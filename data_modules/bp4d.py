@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.cropping import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import BP4D_AUS
+from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.store import FaceStore, StoreInfo
 from data_modules.video import PICTURES, read_picture
 

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from data_modules.cropping import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
+from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.store import FaceStore, StoreInfo
 from data_modules.video import open_video
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_modules.cropping import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.errors import UserError
 from data_modules.facs import au_name
+from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.store import FaceStore, StoreInfo
 from data_modules.video import PICTURES, VIDEOS, open_video, read_picture
 

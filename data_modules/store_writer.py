@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,40 @@ from typing import Any
 import pyarrow as pa
 
 from data_modules.errors import UserError
+from data_modules.shards import ShardWriter, read_batches, take_rows, write_datasets_files
 from data_modules.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo, write_atomically
 
 _ROWS_PER_BATCH = 64
-_BYTES_PER_SHARD = 500_000_000
 _Skipped = tuple[str, int, str]  # source, frame, reason
+
+
+@dataclass
+class Tally:
+    """What became of the frames of one sequence: how many of each kind, and which were left out, and why."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    skipped: list[_Skipped] = field(default_factory=list)
+    sizes: dict[str, list[int]] = field(default_factory=dict)  # "1040×1392" -> pictures, first frame
+
+    def skip(self, source: str, frame: int, reason: str) -> None:
+        self.counts[reason] += 1
+        self.skipped.append((source, frame, reason))
+
+    def see(self, width: int, height: int, frame: int) -> None:
+        """Note the size of a picture of the source."""
+        self.sizes.setdefault(f"{width}×{height}", [0, frame])[0] += 1
 
 
 @dataclass(frozen=True)
 class SequenceNote:
-    """What is known of a finished sequence beside its rows."""
+    """What is known of a finished sequence beside its rows; see `Tally`."""
 
     sequence: str
     fingerprint: str  # of all that its rows depend on in the source; another one means: to be done again
     rows: int
     counts: dict[str, int]
     skipped: list[_Skipped]
+    sizes: dict[str, list[int]]
 
 
 class StoreWriter:
@@ -93,15 +112,15 @@ class StoreWriter:
         self,
         sequence: str,
         rows: Iterable[dict[str, Any]],
-        counts: dict[str, int] | None = None,
-        skipped: list[_Skipped] | None = None,
+        tally: Tally | None = None,
         fingerprint: str = "",
     ) -> None:
         """Write the rows of one sequence (a subject's task, an identity), all or nothing.
 
-        `rows` may be a generator: few rows are in memory at a time. `counts` (what, how many) and `skipped`
-        (source, frame, why) are read when the rows are exhausted, so a generator may fill them as it goes.
+        `rows` may be a generator: few rows are in memory at a time. `tally` is read when the rows are
+        exhausted, so a generator may fill it as it goes.
         """
+        tally = tally or Tally()
         path = self.part_path(sequence)
         path.unlink(missing_ok=True)  # one of another fingerprint; its note is about to be replaced
         aside = path.with_suffix(f".{os.getpid()}.tmp")
@@ -110,7 +129,7 @@ class StoreWriter:
             while chunk := list(islice(rows, _ROWS_PER_BATCH)):
                 stream.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                 count += len(chunk)
-        note = SequenceNote(sequence, fingerprint, count, dict(counts or {}), skipped or [])
+        note = SequenceNote(sequence, fingerprint, count, dict(tally.counts), tally.skipped, tally.sizes)
         write_atomically(path.with_suffix(".json"), json.dumps(asdict(note), sort_keys=True))
         aside.replace(path)
 
@@ -122,7 +141,7 @@ class StoreWriter:
         merged = self.work / "merged"
         shutil.rmtree(merged, ignore_errors=True)
         merged.mkdir()
-        shards, notes = _ShardWriter(merged), []
+        shards, notes = ShardWriter(merged), []
         for note, batches in self._in_order(set(sequences)):
             notes.append(note)
             for batch in batches:
@@ -134,7 +153,7 @@ class StoreWriter:
         counts = {**self.info.counts, **_total(notes)}
         info = asdict(StoreInfo(**{**asdict(self.info), "counts": counts}))
         (merged / "store.json").write_text(json.dumps({"format_version": FORMAT_VERSION, **info}, indent=1))
-        _write_datasets_files(merged, names)
+        write_datasets_files(merged, names)
         if self.out.exists():
             self.out.replace(self.work / "old")
         merged.replace(self.out)
@@ -153,16 +172,17 @@ class StoreWriter:
     def _in_order(self, wanted: set[str]) -> Iterator[tuple[SequenceNote, Iterator[pa.RecordBatch]]]:
         """The wanted sequences by name; a part, where there is one, is newer than what the store has."""
         stored = self.stored()
-        table = _stored_batches(self.out)  # in the order of the names, too
+        table = read_batches(*sorted(self.out.glob("data-*.arrow")))  # in the order of the names, too
         for sequence in sorted(wanted | set(stored)):
-            old = list(_take(table, stored[sequence].rows)) if sequence in stored else []
+            old = take_rows(table, stored[sequence].rows if sequence in stored else 0)
             path = self.part_path(sequence)
-            if sequence not in wanted:
+            if sequence in wanted and not path.exists():
+                yield stored[sequence], old
                 continue
-            if path.exists():
-                yield _read_note(path), _batches(path)
-            else:
-                yield stored[sequence], iter(old)
+            for _ in old:  # passed over: done again, or not wanted any more
+                pass
+            if sequence in wanted:
+                yield _read_note(path), read_batches(path)
 
 
 def _recipe(info: StoreInfo) -> str:
@@ -174,24 +194,6 @@ def _recipe(info: StoreInfo) -> str:
 def _read_note(part: Path) -> SequenceNote:
     note = json.loads(part.with_suffix(".json").read_text())
     return SequenceNote(**{**note, "skipped": [tuple(entry) for entry in note["skipped"]]})
-
-
-def _batches(*streams: Path) -> Iterator[pa.RecordBatch]:
-    for path in streams:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            yield from stream
-
-
-def _stored_batches(store: Path) -> Iterator[pa.RecordBatch]:
-    return _batches(*sorted(store.glob("data-*.arrow")))
-
-
-def _take(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """The next batches that hold `rows` rows together: no batch holds rows of two sequences."""
-    while rows > 0:
-        batch = next(batches)
-        rows -= batch.num_rows
-        yield batch
 
 
 def _total(notes: list[SequenceNote]) -> dict[str, int]:
@@ -223,51 +225,3 @@ def _read_skipped(path: Path) -> dict[str, list[_Skipped]]:
                 entry = (row["source"], int(row["frame"]), row["reason"])
                 skipped.setdefault(row["sequence"], []).append(entry)
     return skipped
-
-
-class _ShardWriter:
-    """Record batches -> data-00000.arrow, data-00001.arrow, ... of bounded size."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.written = folder, 0
-        self.names: list[str] = []
-        self.stream: Any = None
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        if self.stream is None or self.written > _BYTES_PER_SHARD:
-            self._end()
-            self.names.append(f"data-{len(self.names):05d}.arrow")
-            self.stream, self.written = pa.ipc.new_stream(str(self.folder / self.names[-1]), SCHEMA), 0
-        self.stream.write_batch(batch.replace_schema_metadata(None))
-        self.written += batch.nbytes
-
-    def _end(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
-
-    def close(self) -> list[str]:
-        self._end()
-        return self.names
-
-
-def _write_datasets_files(folder: Path, names: list[str]) -> None:
-    """The two files that `datasets.load_from_disk` looks for; the fingerprint follows from the content."""
-    from datasets import Features
-
-    digest = hashlib.blake2b(digest_size=8)
-    for name in names:
-        with (folder / name).open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": name} for name in names],
-        "_fingerprint": digest.hexdigest(),
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
-    info = {"features": Features.from_arrow_schema(SCHEMA).to_dict()}
-    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
-    (folder / "dataset_info.json").write_text(json.dumps(info, indent=1, sort_keys=True))

@@ -3,6 +3,7 @@
 import base64
 import csv
 import html
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from data_modules.facs import AUS, au_name
 from data_modules.store import FaceStore, encode_image, write_atomically
 
 _SHEET_FACES, _SHEET_COLUMNS, _SHEET_SIDE = 48, 8, 112
+_MOST_SIZES = 40  # lines of the report
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class StoreSummary:
     unknown: np.ndarray  # (A,) share of unknown labels
     skipped: list[tuple[str, int]]  # reason, frames
     not_stored: list[str]  # "sequence: reason, frames"
+    odd_sizes: list[str]  # pictures of the source whose size differs from most: how many, where
 
 
 def summarise(store: FaceStore) -> StoreSummary:
@@ -63,6 +66,7 @@ def summarise(store: FaceStore) -> StoreSummary:
         (labels == -1).mean(0),
         skipped,
         not_stored,
+        _odd_sizes(store.path),
     )
 
 
@@ -79,6 +83,8 @@ def summary_text(summary: StoreSummary) -> str:
         lines.append(f"{name:<26}{rates}{_percent(summary.unknown[column]):>9}")
     lines += ["", "not stored:" if summary.skipped else "every frame is stored"]
     lines += [f"  {number:>7,}  {reason}" for reason, number in summary.skipped]
+    lines += ["", "odd sizes:" if summary.odd_sizes else "every picture of the source has the same size"]
+    lines += [f"  {line}" for line in summary.odd_sizes]
     return "\n".join(lines)
 
 
@@ -95,6 +101,7 @@ def write_summary_page(store: FaceStore, summary: StoreSummary, path: Path, seed
     facts = "".join(_table_row(key, [value]) for key, value in summary.facts)
     skipped = "".join(_table_row(reason, [f"{number:,}"]) for reason, number in summary.skipped)
     places = "".join(f"<li>{html.escape(line)}" for line in summary.not_stored)
+    sizes = "".join(f"<li>{html.escape(line)}" for line in summary.odd_sizes)
     jpeg = base64.b64encode(encode_image(contact_sheet(store, seed), "jpeg90")).decode()
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <title>{html.escape(summary.title)}</title>
@@ -104,6 +111,7 @@ td:first-child,th:first-child{{text-align:left}}.facts td{{text-align:left}}img{
 <h1>{html.escape(summary.title)}</h1><table class="facts">{facts}</table>
 <h2>Share of pictures that show each AU</h2><table><tr>{head}{body}</table>
 <h2>Frames not stored</h2><table>{skipped or "<tr><td>none"}</table><ul>{places}</ul>
+<h2>Odd sizes</h2><ul>{sizes or "<li>none: every picture of the source has the same size"}</ul>
 <h2>Random faces</h2><img alt="random faces of the store" src="data:image/jpeg;base64,{jpeg}"></html>"""
     write_atomically(path, page)
 
@@ -120,6 +128,23 @@ def contact_sheet(store: FaceStore, seed: int) -> np.ndarray:
             store.image(int(index)), (side, side), interpolation=cv2.INTER_AREA
         )
     return sheet
+
+
+def _odd_sizes(folder: Path) -> list[str]:
+    """Lines for the sizes other than the most common one of the source; empty when there are none."""
+    path = folder / "sequences.json"
+    notes = json.loads(path.read_text()) if path.exists() else []
+    total: Counter[str] = Counter()
+    for note in notes:
+        total.update({size: count for size, (count, _) in note["sizes"].items()})
+    if len(total) < 2:
+        return []
+    usual = total.most_common(1)[0][0]
+    odd = [(n["sequence"], size, *seen) for n in notes for size, seen in n["sizes"].items() if size != usual]
+    lines = [f"{sum(total.values()) - total[usual]:,} of {sum(total.values()):,} pictures are not {usual}"]
+    for sequence, size, count, first in odd[:_MOST_SIZES]:
+        lines.append(f"{sequence}: {count:,} of {size}, the first is frame {first}")
+    return lines + [f"and {len(odd) - _MOST_SIZES:,} lines more"] * (len(odd) > _MOST_SIZES)
 
 
 def _skipped(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from data_modules.alignment import PRESETS, Face, FaceDetector, align, choose_face, crop_matrix, similarity
+from data_modules.alignment import PRESETS, Face, align, choose_face, crop_matrix, similarity
+from data_modules.detection import FaceDetector
 from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS
 from data_modules.occlusion.placement import five_points

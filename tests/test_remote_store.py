@@ -8,7 +8,7 @@ import pytest
 from datasets import load_dataset
 from fixtures_datasets import write_bp4d
 
-import data_modules.store_writer as store_writer
+import data_modules.shards as shards
 from data_modules.bp4d import prepare_bp4d
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
@@ -21,7 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
     """Four subjects, one shard each."""
     folder = tmp_path_factory.mktemp("remote")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_writer, "_BYTES_PER_SHARD", 1000)
+        patch.setattr(shards, "_BYTES_PER_SHARD", 1000)
         return prepare_bp4d(write_bp4d(folder / "raw"), folder / "s", size=64, workers=1, progress=False)
 
 

@@ -18,7 +18,8 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from data_modules.alignment import Face, FaceDetector, align
+from data_modules.alignment import Face, align
+from data_modules.detection import FaceDetector
 from data_modules.errors import UserError
 from data_modules.facs import au_name
 from data_modules.video import PICTURES, VIDEOS, read_picture, read_video

@@ -1,0 +1,76 @@
+"""The files of a store's table: Arrow streams of bounded size, read and written a few rows at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data_modules.store import SCHEMA
+
+_BYTES_PER_SHARD = 500_000_000
+
+
+class ShardWriter:
+    """Record batches -> data-00000.arrow, data-00001.arrow, ... of bounded size."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.written = folder, 0
+        self.names: list[str] = []
+        self.stream: Any = None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        if self.stream is None or self.written > _BYTES_PER_SHARD:
+            self._end()
+            self.names.append(f"data-{len(self.names):05d}.arrow")
+            self.stream, self.written = pa.ipc.new_stream(str(self.folder / self.names[-1]), SCHEMA), 0
+        self.stream.write_batch(batch.replace_schema_metadata(None))
+        self.written += batch.nbytes
+
+    def _end(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+
+    def close(self) -> list[str]:
+        self._end()
+        return self.names
+
+
+def write_datasets_files(folder: Path, names: list[str]) -> None:
+    """The two files that `datasets.load_from_disk` looks for; the fingerprint follows from the content."""
+    from datasets import Features
+
+    digest = hashlib.blake2b(digest_size=8)
+    for name in names:
+        with (folder / name).open("rb") as file:
+            while chunk := file.read(1 << 22):
+                digest.update(chunk)
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": digest.hexdigest(),
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    info = {"features": Features.from_arrow_schema(SCHEMA).to_dict()}
+    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=1, sort_keys=True))
+
+
+def read_batches(*streams: Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of Arrow streams, one after the other; never mapped, so only one is in memory."""
+    for path in streams:
+        with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as stream:
+            yield from stream
+
+
+def take_rows(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The next batches that hold `rows` rows together: no batch holds rows of two sequences."""
+    while rows > 0:
+        batch = next(batches)
+        rows -= batch.num_rows
+        yield batch

@@ -1,0 +1,214 @@
+"""What all sources of real faces share: sequences of labelled frames -> parts of a store, in parallel processes.
+
+A source hands in its sequences, one job each, and a function that reads the frames of a job; `cropping` makes
+rows of them. Each process holds a few frames at a time, so memory does not grow with the data set.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from rich.progress import Progress
+
+from data_modules.alignment import PRESETS
+from data_modules.errors import UserError
+from data_modules.store import FaceStore, StoreInfo
+from data_modules.store_writer import StoreWriter, Tally
+
+_MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
+CROP_VERSION = 1  # raise when the same options give other crops than before
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One labelled frame of a source; `image` None when the source has the label but not the picture."""
+
+    image: np.ndarray | None  # uint8 RGB (H, W, 3)
+    subject: str
+    task: str
+    frame: int  # as the source numbers it
+    labels: Sequence[int]  # (A,) 1, 0, -1 unknown
+    intensity: Sequence[float]  # (A,) 0-5, NaN unknown
+    source: str  # path relative to the root of the source
+    source_hash: str = ""  # see `file_hash`
+    missing: str = "picture missing"  # why `image` is None
+    landmarks: np.ndarray | None = None  # (P, 2) in pixels of `image`, where the source has them
+
+
+@dataclass(frozen=True)
+class Source(Generic[Job]):
+    """A data set on disk: its sequences by name and how the frames of one are read (in another process).
+
+    `state` gives, as JSON can hold it, all that the rows of a sequence depend on: its labels, the names and
+    sizes of its files. A sequence of which it has changed is done again.
+    """
+
+    jobs: dict[str, Job]
+    read: Callable[[Job, Tally], Iterator[SourceFrame]]
+    state: Callable[[Job], object]
+
+
+def prepare_store(
+    source: Source[Any],
+    out: Path,
+    info: StoreInfo,
+    *,
+    preset: str,
+    min_face: int,
+    workers: int | None,
+    progress: bool,
+) -> FaceStore:
+    """Detect, align and store every frame of `source`; goes on where an interrupted call stopped.
+
+    `min_face`: side in pixels of the smallest face looked for. `workers`: processes, by default one per core,
+    two at most. Frames without a picture or a face are counted in `StoreInfo.counts` and listed in the
+    store's `skipped.csv`.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
+    options = {
+        **info.options,
+        "preset": preset,
+        "crop_version": CROP_VERSION,
+        "detector": "mtcnn 1.0.0",
+        "min_face": min_face,
+        "opencv": version("opencv-python-headless"),
+        "av": version("av"),
+    }
+    info = StoreInfo(info.dataset, info.aus, info.size, info.encoding, info.parts, options, info.counts)
+    states = {
+        name: _fingerprint(source.state(job)) for name, job in source.jobs.items()
+    }  # checks labels, too
+    try:
+        writer = StoreWriter(Path(out), info)
+        stored = {name: note.fingerprint for name, note in writer.stored().items()}
+        if lost := sorted(set(stored) - set(states)):
+            writer.abandon()
+            raise UserError(
+                f"{out} holds sequences that its source no longer has ({', '.join(lost[:3])}; {len(lost)} in "
+                "all): choose another --out, or delete the store first"
+            )
+        waiting = [
+            name
+            for name, state in states.items()
+            if stored.get(name) != state and not writer.is_done(name, state)
+        ]
+        _run_all(writer, source, waiting, states, min(workers or default_workers(), len(waiting)), progress)
+        if stored == states and FaceStore(out).info.parts == info.parts:
+            writer.discard()
+            return FaceStore(out)
+        return writer.finish(states)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {out}: {error.strerror or error}; mend that and run it again"
+        ) from error
+
+
+def default_workers() -> int:
+    """One per usable core, two at most, to stay below 2 GB."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
+
+
+def _run_all(
+    writer: StoreWriter,
+    source: Source[Any],
+    names: list[str],
+    states: dict[str, str],
+    workers: int,
+    progress: bool,
+) -> None:
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task(f"preparing {writer.info.dataset}", total=len(names))
+        if workers <= 1:
+            for name in names:
+                write_sequence(writer, source.read, name, source.jobs[name], states[name])
+                bar.advance(task)
+            return
+        context = multiprocessing.get_context("spawn")  # a fork of torch's threads can hang
+        with ProcessPoolExecutor(workers, context, _start_worker, (writer, source.read)) as pool:
+            futures = [pool.submit(_work, name, source.jobs[name], states[name]) for name in names]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    bar.advance(task)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+_worker_writes: Callable[
+    [str, Any, str], None
+]  # in a worker: `write_sequence` for the writer and source at hand
+
+
+def _start_worker(writer: StoreWriter, read: Callable[[Any, Tally], Iterator[SourceFrame]]) -> None:
+    """One thread per process, and no life after the parent's: a killed `prepare` must not go on writing."""
+    global _worker_writes
+    _worker_writes = partial(write_sequence, writer, read)
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _work(name: str, job: Any, fingerprint: str) -> None:
+    _worker_writes(name, job, fingerprint)
+
+
+def write_sequence(
+    writer: StoreWriter,
+    read: Callable[[Job, Tally], Iterator[SourceFrame]],
+    name: str,
+    job: Job,
+    fingerprint: str,
+) -> None:
+    """Write the part of one sequence."""
+    from data_modules.cropping import (
+        crop_rows,  # not above: the process that only hands out work needs no torch
+    )
+
+    tally = Tally()
+    rows = crop_rows(read(job, tally), writer.info, tally)
+    writer.write_part(name, rows, tally, fingerprint)
+
+
+def _fingerprint(state: object) -> str:
+    return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def files_state(root: Path, paths: Iterable[Path]) -> list[tuple[str, int]]:
+    """Name and bytes of files, -1 for a missing one: what `Source.state` says of pictures and videos."""
+    return [
+        (path.relative_to(root).as_posix(), path.stat().st_size if path.is_file() else -1) for path in paths
+    ]
+
+
+def file_hash(path: Path) -> str:
+    """BLAKE2b of a file's content, 16 bytes in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
