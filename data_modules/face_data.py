@@ -214,7 +214,7 @@ class FaceDataModule(L.LightningDataModule):
         dataset.saliency = self.saliency
         return dataset
 
-    def _ranks(self) -> dict[str, int]:
+    def _ranks(self) -> dict[str, Any]:
         if self.trainer is None:
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}

@@ -45,7 +45,7 @@ class Chart(NamedTuple):
     @classmethod
     def of(cls, points: np.ndarray) -> "Chart":
         """The chart of a face with the five points of `five_points`, (5, 2) pixels."""
-        left, right, nose, mouth_left, mouth_right = points.tolist()
+        left, right, nose, mouth_left, mouth_right = (tuple(point) for point in points.tolist())
         origin, mouth = _middle(left, right), _middle(mouth_left, mouth_right)
         eye_x, eye_y = _scaled(right[0] - left[0], right[1] - left[1])
         mid_x, mid_y = _scaled(mouth[0] - origin[0], mouth[1] - origin[1])
@@ -54,7 +54,7 @@ class Chart(NamedTuple):
         swing = ((nose[0] - origin[0]) * down_y - (nose[1] - origin[1]) * down_x) / unit / _NOSE_SWING
         sine = min(max(swing, -_MAX_SINE), _MAX_SINE)
         frame = (*origin, down_y / unit, -down_x / unit, down_x / unit, down_y / unit, unit, sine)
-        return cls(*frame, *_parts(*frame, *left, *right, *mouth))
+        return cls(*frame, *_parts(frame, left, right, mouth))
 
     def place(self, across: float, down: float) -> tuple[float, float]:
         """Flat face axes in chart units -> pixels."""
@@ -93,11 +93,11 @@ def off_head(chart, x, y):
 
 
 @njit(cache=True, error_model="numpy")
-def _parts(ox, oy, ax, ay, dx, dy, unit, sine, left_x, left_y, right_x, right_y, mouth_x, mouth_y):
+def _parts(frame, left, right, mouth):
     """(u, v) of the eyes and the mouth, and the mouth's place along the eyes."""
-    chart = Chart(ox, oy, ax, ay, dx, dy, unit, sine, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    left, right = locate(chart, left_x, left_y), locate(chart, right_x, right_y)
-    return (*left, *right, *locate(chart, mouth_x, mouth_y), plane(chart, mouth_x, mouth_y)[0])
+    chart = Chart(*frame, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # type: ignore[call-arg]
+    seen = (*locate(chart, left[0], left[1]), *locate(chart, right[0], right[1]))
+    return (*seen, *locate(chart, mouth[0], mouth[1]), plane(chart, mouth[0], mouth[1])[0])
 
 
 @njit(cache=True, error_model="numpy")
@@ -107,7 +107,7 @@ def _angle(sine):
     return sine * (1 + square * (1 / 6 + square * (3 / 40)))
 
 
-def _middle(one: list[float], other: list[float]) -> tuple[float, float]:
+def _middle(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, float]:
     return (one[0] + other[0]) / 2, (one[1] + other[1]) / 2
 
 

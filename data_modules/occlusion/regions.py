@@ -56,7 +56,8 @@ def saliency_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
         raise UserError(f"the saliency map must be (h, w) and finite, not {scene.saliency.shape}")
     importance = np.asarray(scene.saliency, np.float64)
     if importance.shape != (scene.grid, scene.grid):
-        importance = cv2.resize(importance, (scene.grid, scene.grid), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(importance, (scene.grid, scene.grid), interpolation=cv2.INTER_AREA)
+        importance = np.asarray(shrunk, np.float64)
     scale = np.abs(importance).max() or 1.0
     return _hide_ranked(draws, importance / -scale, severity, scene.grid)
 

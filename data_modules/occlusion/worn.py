@@ -87,9 +87,11 @@ class _Mask(NamedTuple):
 @lru_cache(maxsize=256)
 def _mask(pool: str, index: int) -> _Mask:
     rng = shape_generator(pool, "mask", index)
-    sizes = [rng.uniform(*span) for span in ((1.05, 1.2), (0.25, 0.45), (0.1, 0.3), (0.06, 0.14))]
+    width, jaw, arch, bump = (
+        rng.uniform(*span) for span in ((1.05, 1.2), (0.25, 0.45), (0.1, 0.3), (0.06, 0.14))
+    )
     pleats = float(rng.integers(3, 6)) if rng.random() < 0.7 else 0.0
-    return _Mask(*sizes, pleats, bool(rng.random() < 0.6))
+    return _Mask(width, jaw, arch, bump, pleats, bool(rng.random() < 0.6))
 
 
 def draw_mask(draws: Draws, scene: Scene) -> Drawing:

@@ -20,6 +20,7 @@ from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.store import encode_image
 from fau_mae.evaluation.mask_quality import mask_quality
 from fau_mae.evaluation.regions import region_hidden_share
+from fau_mae.evaluation.saliency import saliency_maps
 from fau_mae.models.checkpoints import load_au_model, load_detector, load_mae
 from fau_mae.models.decoder import reconstruct
 from fau_mae.models.token_detector import TokenDetector
@@ -105,11 +106,14 @@ def sweep(
     (exact hidden share of the crop's tokens) and one probability column per AU; `labels.parquet` beside them, and
     in `regions/` the hidden share of each AU's region. With a `detector`, methods that are given the mask are read
     once more with the one it estimates (`blind`), and `mask_quality.parquet` says how good that is on test faces.
+    The kind `saliency` hides by gradient maps of the method `clean`, kept in `saliency.npz`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if detector is not None:
         detector = detector.to(device)
         methods = with_blind(methods)
+    if any(spec.kind == "saliency" for spec in specs):
+        data.saliency = _saliency(methods, data, run_dir, device)
     with Progress(transient=True) as progress:
         task = progress.add_task("occlusion sweep", total=len(SPLITS) * len(specs))
         for split in SPLITS:
@@ -124,6 +128,19 @@ def sweep(
         write_parquet(mask_quality(detector, data, specs, device), quality)
     named = [method for method in methods if method.mask_source != "blind"]
     _write_examples(named, data, specs, run_dir / "predictions" / "test", device)
+
+
+def _saliency(
+    methods: Sequence[Method], data: FaceDataModule, run_dir: Path, device: torch.device
+) -> dict[int, np.ndarray]:
+    """Maps of both splits by the method `clean`, or the first one: all methods then walk the same masks."""
+    looks = next((method for method in methods if method.name == "clean"), methods[0])
+    made_by = f"{looks.name}-{looks.mask_source} {looks.checkpoint}"
+    maps: dict[int, np.ndarray] = {}
+    for split in SPLITS:
+        path = run_dir / "predictions" / split / "saliency.npz"
+        maps |= saliency_maps(looks.predict, made_by, data, split, path, device)
+    return maps
 
 
 def _sweep_cell(
