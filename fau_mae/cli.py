@@ -23,8 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = name_trial(sys.argv[1:] if argv is None else argv)
         if arguments[:1] and arguments[0] in LIGHTNING_COMMANDS:
             from fau_mae.lightning_cli import run_lightning
+            from fau_mae.tracking import sync_line
 
-            run_lightning(arguments)
+            out = run_lightning(arguments)
+            if arguments[0] == "fit" and not os.environ.get("LOCAL_RANK") and (line := sync_line(out)):
+                print(line)
         else:
             options = _parser().parse_args(arguments)
             options.command(options)
@@ -130,8 +133,15 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument(
         "--severities", nargs="+", type=float, default=[0.1, 0.25, 0.5, 0.75, 0.9], help="hidden shares"
     )
-    evaluate.add_argument("--fold", type=int, default=1, help="whose test subjects are used")
-    evaluate.add_argument("--num-folds", type=int, default=3, help="folds of a store without published ones")
+    evaluate.add_argument(
+        "--fold", type=int, default=None, help="whose test subjects are used (default: as trained, else 1)"
+    )
+    evaluate.add_argument(
+        "--num-folds",
+        type=int,
+        default=None,
+        help="folds of a store without published ones (likewise, else 3)",
+    )
     evaluate.add_argument("--fill", default="grey", help="what hidden pixels show")
     evaluate.add_argument(
         "--detector",

@@ -31,7 +31,7 @@ from fau_mae.config_files import use_base_files
 from fau_mae.distillation import DistilConfig
 from fau_mae.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpoints
 from fau_mae.losses import AULossConfig
-from fau_mae.plan import FINISHED
+from fau_mae.plan import FINISHED, last_checkpoint
 from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig
 
@@ -68,7 +68,12 @@ class StageCLI(LightningCLI):
             _set_metrics_aside(out)
         loggers: list = [CSVLogger(out, name="", version="", flush_logs_every_n_steps=1)]
         if self.subcommand == "fit":
-            loggers.append(tracking.wandb_logger(out, config.experiment, out.parent.name, out.name))
+            data = self.datamodule
+            loggers.append(
+                tracking.wandb_logger(
+                    out, config.experiment, data.fold, data.seed, data.store.info.dataset, data.kinds
+                )
+            )
         given = self._get(self.config_init, "trainer")
         folder = out / "checkpoints"
         return super().instantiate_trainer(
@@ -101,6 +106,9 @@ class StageCLI(LightningCLI):
         if self.trainer.is_global_zero and self.trainer.state.finished:
             write_atomically(Path(self.config.fit.out) / "cost.json", json.dumps(self._cost(), indent=1))
             _join_metrics(Path(self.config.fit.out))
+            for logger in self.trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
             (Path(self.config.fit.out) / FINISHED).touch()
 
     def _cost(self) -> dict[str, float | int | str]:
@@ -120,15 +128,15 @@ class StageCLI(LightningCLI):
         }
 
 
-def run_lightning(arguments: Sequence[str]) -> None:
-    """Run `fit`, `validate` or `test` with Lightning's options.
+def run_lightning(arguments: Sequence[str]) -> Path:
+    """Run `fit`, `validate` or `test` with Lightning's options; returns the stage's folder.
 
     Raises `UserError` for a config that does not parse or a full disk, `Stopped` when a signal ended the training.
     """
     _quiet_lightning()
     use_base_files()
     try:
-        StageCLI(
+        cli = StageCLI(
             L.LightningModule,
             FaceDataModule,
             subclass_mode_model=True,
@@ -148,6 +156,7 @@ def run_lightning(arguments: Sequence[str]) -> None:
         raise UserError(_one_line(str(error))) from error
     finally:
         tracking.finish()
+    return Path(cli.config[cli.subcommand].out)
 
 
 def check_line(arguments: Sequence[str]) -> None:

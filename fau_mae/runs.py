@@ -1,8 +1,9 @@
 """`fau-mae run`: prepare → stages × folds × seeds → occlusion sweep → results and report, resumable at any point.
 
 On disk, under the run's folder: `store/`, `fold<k>-seed<s>/<stage>/{config.yaml, checkpoints, metrics.csv, finished}`,
-`fold<k>-seed<s>/predictions/`, `results.parquet`, `folds.csv`, `curves.png`, `report.html`, and `run.json`, which
-remembers the settings: another run with other settings in the same folder is refused rather than mixed in.
+`fold<k>-seed<s>/predictions/`, `fold<k>-seed<s>/evaluate/wandb`, `results.parquet`, `metrics.json` (scores on
+validation people), `folds.csv`, `curves.png`, `report.html`, and `run.json`, which remembers the settings: another run
+with other settings in the same folder is refused rather than mixed in.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ import yaml
 
 from data_modules.errors import Stopped, UserError
 from data_modules.store import write_atomically
+from fau_mae import tracking
 from fau_mae.experiment import Experiment, load_experiment, started_from, with_overrides
 from fau_mae.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
 
@@ -58,6 +60,7 @@ def run_experiment(
     if dry:
         dry_run(experiment, out, store_path, pairs, store is None, finished)
         return
+    agent = tracking.take_agent_run()
     if finished:
         print(f"{experiment.name}: everything is done already")
     else:
@@ -70,6 +73,10 @@ def run_experiment(
         _summarise(experiment, out, pairs)
         _remember(out, settings, pairs)
     _print_tables(out)
+    if agent:
+        tracking.log_to_agent_run(agent, out, json.loads((out / "metrics.json").read_text()))
+    if line := tracking.sync_line(out):
+        print(line)
 
 
 def _remembered(out: Path, settings: dict[str, Any]) -> list[tuple[int, int]]:
@@ -170,7 +177,7 @@ def _first_stage(experiment: Experiment) -> str:
 
 
 def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) -> None:
-    """results.parquet, folds.csv, curves.png and report.html over all folds and seeds."""
+    """results.parquet, metrics.json, folds.csv, curves.png, report.html over all folds and seeds; the same to W&B."""
     import pandas as pd
 
     from data_modules.store import FaceStore
@@ -179,6 +186,7 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     from fau_mae.evaluation.report import write_report
     from fau_mae.evaluation.scoring import score_predictions
     from fau_mae.evaluation.sweep import write_parquet
+    from fau_mae.evaluation.wandb_log import log_evaluation, validation_scores
 
     tables = []
     for fold, seed in pairs:
@@ -202,6 +210,11 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     write_atomically(out / "folds.csv", fold_scores(out, results).to_csv(index=False))
     curve_figure(results, out / "curves.png")
     write_report([out], out / "report.html")
+    scores = validation_scores([fold_folder(out, fold, seed) for fold, seed in pairs])
+    write_atomically(out / "metrics.json", json.dumps(scores, indent=1))
+    for fold, seed in pairs:
+        own = results[(results["fold"] == fold) & (results["seed"] == seed)]
+        log_evaluation(fold_folder(out, fold, seed), own, experiment.settings())
 
 
 def _print_tables(out: Path) -> None:

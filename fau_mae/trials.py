@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from fau_mae.plan import FINISHED
 from fau_mae.sweeps import Sweep, Trial, read_trial, trial_words
 
 _NOT_OURS = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # of an agent around the sweep
@@ -84,10 +85,9 @@ class TrialProcess:
     def _main_words(self) -> list[str] | None:
         words = trial_words(self._sweep, self._trial.parameters, self._out)
         if self._sweep.stage == "fit":
-            if (self._out / "finished").exists():
+            if (self._out / FINISHED).exists():
                 return None
-            if (last := self._out / "checkpoints" / "last.ckpt").exists():
-                words += ["--ckpt_path", str(last)]
+            words += ["--ckpt_path", "last"]
         return words
 
     def _evaluation_words(self) -> list[str] | None:

@@ -1,5 +1,6 @@
 """`fau-mae run` from end to end on tiny data: interrupted, resumed, done, refused; then `evaluate` and `detect`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import TINY
 from fixtures_datasets import write_disfa
+from fixtures_wandb import offline_records, summary
 from skimage.data import astronaut
 
 from data_modules.store import FaceStore
@@ -64,6 +66,47 @@ def test_a_finished_run_says_so_at_once(
     assert run(fau_mae, tiny_store, done) == 0
     out = capsys.readouterr().out
     assert "done already" in out and "student" in out and "report.html" in out
+    assert f"wandb sync {done}/*/*/wandb/offline-run-*" in out
+
+
+def test_the_sweep_is_one_offline_wandb_run_with_severity_as_its_axis(done: Path) -> None:
+    folder = done / "fold1-seed0" / "evaluate"
+    records = offline_records(folder)
+    (logged,) = records["run"]
+    assert logged["run_group"] == "quickstart/fold1-seed0" and logged["job_type"] == "evaluate"
+    assert logged["tags"] == ["synthetic", "patches", "block"]
+    axes = {m["glob_name"]: m["step_metric"] for m in records["metric"] if "glob_name" in m}
+    assert axes == {"occlusion/*": "occlusion/severity"}
+    curves = [h["item"] for h in records["history"] if "occlusion/severity" in h["item"]]
+    assert [item["occlusion/severity"] for item in curves] == [0, 0.5]
+    assert all("occlusion/block/student-oracle/auroc" in item for item in curves)
+    assert all("clean:" in text for text in curves[1]["occlusion/patches/faces.captions"])
+    shown = summary(folder)
+    assert shown["config"]["fold"] == 1 and shown["config"]["ladder"]["severities"] == [0.5]
+    assert {"au/student-oracle/AU12", "val/clean/auroc"} <= shown["summary"].keys()
+    assert shown["summary"]["results"]["nrows"] == len(pd.read_parquet(done / "results.parquet"))
+    (table,) = folder.glob("wandb/offline-run-*/files/media/table/*.json")
+    assert {"method", "kind", "severity", "au", "f1", "label"} <= set(
+        json.loads(table.read_text())["columns"]
+    )
+    others = {run.parent.parent.name for run in done.glob("fold1-seed0/*/wandb/offline-run-*")}
+    assert others == {"pretrain", "teacher", "augmented", "dropped", "student", "evaluate"}
+
+
+def test_under_an_agent_its_run_gets_the_scores_of_the_whole_run(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "agentrun")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    assert run(fau_mae, tiny_store, done) == 0
+    (logged,) = offline_records(done)["run"]
+    assert logged["run_id"] == "agentrun" and logged["sweep_id"] == "sweep1"
+    scores = json.loads((done / "metrics.json").read_text())
+    assert scores.keys() == {
+        f"val/{name}/auroc"
+        for name in ("clean", "reconstruct-oracle", "augmented", "dropped-oracle", "student-oracle")
+    }
+    assert summary(done)["summary"].items() >= scores.items()
 
 
 def test_a_dry_run_says_what_is_done_and_writes_nothing(

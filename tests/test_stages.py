@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
+from fixtures_wandb import offline_records, summary
 
 from data_modules.store import FaceStore
 from fau_mae.config_files import experiments_root
@@ -73,26 +74,17 @@ def test_every_quickstart_stage_trains(
 
 
 def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
-    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
 ) -> None:
     out = tmp_path / "fold1-seed0" / "teacher"
     assert fit(fau_mae, "teacher", tiny_store, out) == 0
-    (run,) = out.glob("wandb/offline-run-*/*.wandb")
-    shown = subprocess.run(
-        [Path(sys.executable).parent / "wandb", "leet", "inspect", "--json", run],
-        capture_output=True,
-        text=True,
-    )
-    assert shown.returncode == 0, shown.stderr
-    for words in (
-        "train/loss",
-        "val/auroc",
-        "num_folds",
-        "layer_decay",
-        "gradient_clip_val",
-        "fau_mae.tasks.Teacher",
-    ):
-        assert words in shown.stdout
+    assert f"wandb sync {out}" in capsys.readouterr().out
+    (run,) = offline_records(out)["run"]
+    assert run["run_group"] == "quickstart/fold1-seed0" and run["job_type"] == "teacher"
+    assert run["tags"] == ["synthetic", "clean"] and run["display_name"] == "quickstart/fold1-seed0/teacher"
+    shown = summary(out)
+    assert shown["config"] == yaml.safe_load((out / "config.yaml").read_text())
+    assert {"train/loss", "val/auroc", "val/f1"} <= shown["summary"].keys()
 
 
 LONG = ["--trainer.max_epochs=3", "--trainer.limit_train_batches=1.0"]  # 3 epochs of 4 steps

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from rich.progress import Progress
 from torch import Tensor
 
@@ -251,21 +252,26 @@ def evaluate_checkpoint(
     *,
     kinds: Sequence[str],
     severities: Sequence[float],
-    fold: int,
-    num_folds: int,
+    fold: int | None,
+    num_folds: int | None,
     fill: str,
     detector: Path | None = None,
 ) -> None:
-    """`fau-mae evaluate`: sweep one checkpoint over a store's fold, write `results.parquet` and print the table."""
+    """`fau-mae evaluate`: sweep one checkpoint over a store's fold, write `results.parquet` and print the table.
+
+    The people are divided as they were for the checkpoint's training, if that was on this store, so that thresholds
+    are not chosen on people it has learnt; `fold` and `num_folds` go before.
+    """
     from rich.console import Console
 
     from fau_mae.evaluation.scoring import macro_table, score_predictions
 
     loaded = load_au_model(checkpoint)
+    split = _trained_split(checkpoint, store)
+    split |= {key: value for key, value in (("fold", fold), ("num_folds", num_folds)) if value is not None}
     data = FaceDataModule(
         store,
-        fold,
-        num_folds,
+        **split,
         image_size=loaded.recipe["image_size"],
         grid=loaded.recipe["grid"],
         fill=fill,
@@ -279,7 +285,7 @@ def evaluate_checkpoint(
         out,
         experiment=name,
         dataset=data.store.info.dataset,
-        fold=fold,
+        fold=data.fold,
         seed=data.seed,
         checkpoints={name: str(checkpoint)},
     )
@@ -287,3 +293,14 @@ def evaluate_checkpoint(
     for table in macro_table(results):
         Console(width=100).print(table)
     print(f"predictions and results.parquet are in {out}")
+
+
+def _trained_split(checkpoint: Path, store: Path) -> dict[str, Any]:
+    """How the stage that wrote a checkpoint divided the people of `store`; {} where it was another store's."""
+    config = checkpoint.resolve().parent.parent / "config.yaml"
+    if not config.is_file():
+        return {}
+    trained = yaml.safe_load(config.read_text())["data"]
+    if Path(trained["store"]).resolve() != store.resolve():
+        return {}
+    return {key: trained[key] for key in ("fold", "num_folds", "val_share", "seed")}
