@@ -149,6 +149,13 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         default=None,
         help="an OcclusionDetector checkpoint: adds rows with its mask (blind)",
     )
+    evaluate.add_argument(
+        "--thresholds",
+        choices=["by_visibility", "clean", "fixed"],
+        default="by_visibility",
+        help="where the threshold of F1 is chosen: validation faces as hidden as the test faces, "
+        "clean validation faces, or .5",
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -163,6 +170,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         fold=options.fold,
         num_folds=options.num_folds,
         fill=options.fill,
+        threshold_rule=options.thresholds,
         detector=options.detector,
     )
 

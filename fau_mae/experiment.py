@@ -11,6 +11,7 @@ import yaml
 from data_modules.errors import UserError
 from fau_mae.config_files import experiments_root, read_config
 
+THRESHOLD_RULES = ("by_visibility", "clean", "fixed")
 PRETRAIN = "pretrain"  # the stage that `--mae` replaces
 
 
@@ -20,7 +21,8 @@ class Experiment:
 
     `prepare`: source and options of the store. `stages`: in order; each names the stages whose last checkpoint it
     takes as an `init_args` value. `methods`: rows of the results, each made of one stage (and for `reconstruct` the
-    autoencoder that fills in). `ladder`: kinds, severities and fill of the sweep. `mae`: weights from elsewhere that
+    autoencoder that fills in). `ladder`: kinds, severities and fill of the sweep, and the rule of
+    thresholds (see `scoring.Thresholds`). `mae`: weights from elsewhere that
     stand in for the pre-training stage. `options`: arguments of `fau-mae fit`, by stage.
     """
 
@@ -59,6 +61,7 @@ def load_experiment(name: str) -> Experiment:
             raise UserError(f"{path}: unknown setting {key!r}: did you mean {nearest!r}?")
     if missing := [key for key in keys if key not in values]:
         raise UserError(f"{path}: {missing[0]!r} is missing")
+    values["ladder"].setdefault("thresholds", "by_visibility")
     return Experiment(name=folder.resolve().name, folder=folder, **values)
 
 
@@ -80,6 +83,8 @@ def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
         else:
             for lines in options.values():
                 lines.append(f"--{key}={value}")
+    if (rule := sections["ladder"]["thresholds"]) not in THRESHOLD_RULES:
+        raise UserError(f"ladder.thresholds is {rule!r}: use one of {', '.join(THRESHOLD_RULES)}")
     return dataclasses.replace(
         experiment, prepare=sections["prepare"], ladder=sections["ladder"], options=options
     )

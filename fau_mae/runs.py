@@ -199,6 +199,7 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
                 dataset=FaceStore(trained["data"]["store"]).info.dataset,
                 fold=fold,
                 seed=seed,
+                threshold_rule=experiment.ladder["thresholds"],
                 checkpoints={
                     name: str(last_checkpoint(folder / made[0]).relative_to(out))
                     for name, made in experiment.methods.items()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures_results import write_experiment
 
 from data_modules.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
@@ -31,6 +32,26 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> FaceStore:
     """9 people × 4 faces of 48 pixels."""
     out = tmp_path_factory.mktemp("stores") / "tiny"
     return prepare_synthetic(out, identities=9, frames=4, size=48, seed=5, workers=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def report_experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Made-up results of one run, and of 2 folds × 2 seeds under a name that would break out of a script element."""
+    root = tmp_path_factory.mktemp("experiments")
+    small = {"subjects": 5, "frames": 12, "severities": (0.25, 0.75)}
+    return [
+        write_experiment(root / "plain", **small),
+        write_experiment(root / "a<!--<script>&", folds=(1, 2), seeds=(0, 1), **small),
+    ]
+
+
+@pytest.fixture(scope="session")
+def report_page(report_experiments: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from fau_mae.evaluation.report import write_report
+
+    out = tmp_path_factory.mktemp("page") / "deep" / "report.html"
+    write_report(report_experiments, out)
+    return out
 
 
 @pytest.fixture

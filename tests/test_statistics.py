@@ -1,5 +1,7 @@
 """The subject bootstrap, what is derived from its curves, and the split by hidden regions."""
 
+import shutil
+
 import fixtures_results as fixtures
 import numpy as np
 import pandas as pd
@@ -9,11 +11,12 @@ from sklearn.metrics import roc_auc_score
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_AUS
 from fau_mae import metrics
-from fau_mae.evaluation import statistics
+from fau_mae.evaluation import comparison, statistics
 from fau_mae.evaluation.regions import hidden_visible_f1, hidden_visible_table, region_hidden_share
 
-STUDENT = ("student", "oracle")
-CLEAN = ("clean", "none")
+STUDENT = statistics.MethodKey("student", "oracle")
+BLIND = statistics.MethodKey("student", "blind")
+CLEAN = statistics.MethodKey("clean", "none")
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,9 @@ def test_estimates_are_the_table_s_means_over_folds_and_seeds(curves, results):
     assert len(macro) == 15
     for cell, rows in macro:
         for metric in statistics.METRICS:
-            assert curves.at(*cell, metric)[0] == pytest.approx(rows[metric].mean(), abs=1e-9)
-            assert not np.isnan(curves.at(*cell, metric)).any()
+            values = curves.at(statistics.MethodKey(*cell[:2]), *cell[2:], metric)
+            assert values[0] == pytest.approx(rows[metric].mean(), abs=1e-9)
+            assert not np.isnan(values).any()
 
 
 def test_a_draw_equals_scoring_the_drawn_people_s_faces_again(experiment, results):
@@ -62,10 +66,11 @@ def test_a_draw_equals_scoring_the_drawn_people_s_faces_again(experiment, result
 def test_draws_are_repeatable_and_pair_the_methods(experiment, results, curves):
     again = statistics.bootstrap(experiment, results, replicates=200)
     cell = ("patches", 0.75)
-    assert np.array_equal(again.at(*STUDENT, *cell), curves.at(*STUDENT, *cell))
-    paired = curves.at(*STUDENT, *cell) - curves.at("student", "blind", *cell)
-    shuffled = curves.at(*STUDENT, *cell)[1:] - np.random.default_rng(0).permutation(
-        curves.at("student", "blind", *cell)[1:]
+    assert np.array_equal(again.at(STUDENT, *cell), curves.at(STUDENT, *cell))
+    paired = curves.gap(STUDENT, curves, BLIND, *cell, "f1")
+    assert paired == pytest.approx(curves.at(STUDENT, *cell) - curves.at(BLIND, *cell))
+    shuffled = curves.at(STUDENT, *cell)[1:] - np.random.default_rng(0).permutation(
+        curves.at(BLIND, *cell)[1:]
     )
     assert paired[1:].std() < shuffled.std()  # shared people cancel out
 
@@ -88,32 +93,79 @@ def test_more_people_give_narrower_intervals():
 def test_derived_figures_of_made_up_curves():
     f1 = {0.0: 0.8, 0.5: 0.6, 1.0: 0.2}
     cells = {
-        (*CLEAN, "block" if s else "none", s, m): np.full(4, v)
+        (*CLEAN, "block" if s else "none", s, m): {1: np.full(4, v)}
         for s, v in f1.items()
         for m in ("f1", "auroc")
     }
-    perfect = {(*STUDENT, kind, s, m): np.ones(4) for (_, _, kind, s, m) in cells}
-    curves = statistics.Curves(cells | perfect)
-    assert curves.mean(*CLEAN, "block") == pytest.approx(0.4)
-    assert curves.retention(*CLEAN, "block", 0.5) == pytest.approx(0.75)
-    assert curves.robust_f1(*CLEAN, "block") == pytest.approx(0.5 * (0.7 + 0.4))
-    assert curves.robust_f1(*STUDENT, "block") == pytest.approx(1.0)
-    assert curves.relative_drop(*CLEAN, "block") == pytest.approx(1.0)
-    assert curves.relative_drop(*STUDENT, "block") == pytest.approx(0.0)
+    perfect = {(*STUDENT, kind, s, m): {1: np.ones(4)} for (_, _, kind, s, m) in cells}
+    curves = statistics.Curves(cells | perfect, {})
+    assert curves.mean(CLEAN, "block") == pytest.approx(0.4)
+    assert curves.retention(CLEAN, "block", 0.5) == pytest.approx(0.75)
+    assert curves.robust_f1(CLEAN, "block") == pytest.approx(0.5 * (0.7 + 0.4))
+    assert curves.robust_f1(STUDENT, "block") == pytest.approx(1.0)
+    assert curves.relative_drop(CLEAN, "block", CLEAN) == pytest.approx(1.0)
+    assert curves.relative_drop(STUDENT, "block", CLEAN) == pytest.approx(0.0)
 
 
 def test_tables_hold_every_cell_and_find_the_better_method(curves):
-    summary = statistics.summary_table(curves).set_index(
+    summary = comparison.summary_table(curves).set_index(
         ["method", "mask_source", "kind", "severity", "metric"]
     )
     assert ((summary["low"] <= summary["high"]) | summary["low"].isna()).all()
     assert len(summary) == 5 * (2 + 2 * 3 + 4)
-    gaps = statistics.difference_table(curves, *STUDENT)
-    assert len(gaps) == 4 * 2 * 3
-    mean = gaps[gaps["severity"].isna() & (gaps["rival"] == "clean") & (gaps["metric"] == "f1")].iloc[0]
-    expected = curves.mean(*STUDENT, "patches") - curves.mean(*CLEAN, "patches")
+    gaps = comparison.difference_table(curves, STUDENT, curves, CLEAN)
+    assert len(gaps) == 2 * (1 + 3)
+    mean = gaps[gaps["severity"].isna() & (gaps["metric"] == "f1")].iloc[0]
+    expected = curves.mean(STUDENT, "patches") - curves.mean(CLEAN, "patches")
     assert mean["value"] == pytest.approx(expected[0])
     assert mean["counts"] and mean["low"] > 0
+
+
+@pytest.fixture(scope="module")
+def two_kinds(tmp_path_factory):
+    """Two experiments on the same people, of two kinds each; the second with other seeds and one fold more."""
+    root = tmp_path_factory.mktemp("two")
+    size = {"subjects": 5, "frames": 12, "severities": (0.25, 0.75), "kinds": ("patches", "block")}
+    first = fixtures.write_experiment(root / "first", **size)
+    second = fixtures.write_experiment(root / "second", folds=(1, 2), seeds=(3,), **size)
+    return [(folder, pd.read_parquet(folder / "results.parquet")) for folder in (first, second)]
+
+
+def test_mean_over_kinds_is_the_mean_of_what_each_kind_says(two_kinds):
+    curves = statistics.bootstrap(*two_kinds[0], replicates=50)
+    summary = comparison.summary_table(curves)
+    own = summary[(summary["method"] == "student") & (summary["mask_source"] == "oracle")]
+    for metric in ("robust_f1", "relative_drop", "mean_auroc"):
+        by_kind = own[own["metric"] == metric].set_index("kind")["value"]
+        assert by_kind["all"] == pytest.approx((by_kind["patches"] + by_kind["block"]) / 2)
+    at = own[(own["severity"] == 0.75) & (own["metric"] == "f1")].set_index("kind")["value"]
+    assert at["all"] == pytest.approx((at["patches"] + at["block"]) / 2)
+
+
+def test_experiments_are_compared_on_the_faces_and_masks_they_share(two_kinds, tmp_path):
+    first, second = (statistics.bootstrap(*one, replicates=50) for one in two_kinds)
+    cell = ("block", 0.75)
+    assert second.folds(STUDENT) == [1, 2] and first.shared_folds(STUDENT, second, STUDENT) == [1]
+    gap = first.gap(STUDENT, second, STUDENT, *cell, "f1")
+    fold1 = two_kinds[1][1].query("fold == 1")
+    alone = statistics.bootstrap(two_kinds[1][0], fold1, replicates=50)
+    assert np.array_equal(gap, first.at(STUDENT, *cell) - alone.at(STUDENT, *cell))
+    other_masks = tmp_path / "other"
+    shutil.copytree(two_kinds[0][0], other_masks)
+    regions = other_masks / "fold1-seed0/predictions/test/regions/block-0.75.parquet"
+    shares = pd.read_parquet(regions)
+    shares.assign(AU12=1 - shares["AU12"]).to_parquet(regions)
+    masked = statistics.bootstrap(other_masks, two_kinds[0][1], replicates=50)
+    assert first.gap(STUDENT, masked, STUDENT, *cell, "f1") is None
+    assert not first.gap(STUDENT, masked, STUDENT, "block", 0.25, "f1").any()
+
+
+def test_relative_drop_takes_the_severities_that_both_were_swept_at():
+    cells = {(*CLEAN, "block", s, "f1"): {1: np.full(3, 0.5)} for s in (0.25, 0.5)}
+    cells |= {(*STUDENT, "block", s, "f1"): {1: np.full(3, v)} for s, v in ((0.5, 0.75), (0.9, 0.0))}
+    curves = statistics.Curves(cells, {})
+    assert curves.relative_drop(STUDENT, "block", CLEAN) == pytest.approx(0.5)
+    assert curves.relative_drop(STUDENT, "upper", CLEAN) is None
 
 
 def test_predictions_that_were_never_scored_are_refused(experiment, results):

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data_modules.facs import au_region
 from fau_mae import metrics
-from fau_mae.evaluation.statistics import scored_cells
+from fau_mae.evaluation.statistics import region_shares, scored_cells
 
 HIDDEN_FROM = 0.5  # an AU counts as hidden when at least this share of its region is
 MIN_POSITIVES = 10  # an AU with fewer positive faces in a group says nothing there
@@ -53,10 +53,8 @@ def hidden_visible_table(experiment: Path, results: pd.DataFrame) -> pd.DataFram
     """method, mask_source, kind, severity, hidden_f1, visible_f1: means of runs; empty without regions."""
     rows = []
     for scored in scored_cells(experiment, results):
-        path = scored.cell.path.parent.parent / "regions" / scored.cell.path.name
-        if path.is_file():
-            shares = pd.read_parquet(path).drop_duplicates("sample_id").set_index("sample_id")
-            share = shares.loc[scored.faces.sample_id, list(scored.faces.aus)].to_numpy(np.float64)
+        share = region_shares(scored)
+        if share is not None:
             found = hidden_visible_f1(
                 scored.faces.probabilities, scored.faces.labels, scored.thresholds, share
             )

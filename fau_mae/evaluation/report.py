@@ -13,9 +13,15 @@ from typing import Any
 
 from data_modules.facs import AUS, au_name
 from fau_mae import __version__
-from fau_mae.evaluation.report_data import experiment_data
+from fau_mae.evaluation.report_data import (
+    differences,
+    experiment_data,
+    has_predictions,
+    prediction_data,
+    read_results,
+)
 
-SCRIPTS = ("charts.js", "sections.js", "page.js")
+SCRIPTS = ("charts.js", "tables.js", "results.js", "faces.js", "training.js", "page.js")
 
 
 def write_report(runs: list[Path], out: Path) -> None:
@@ -29,9 +35,18 @@ def write_report(runs: list[Path], out: Path) -> None:
     Raises:
         UserError: a folder holds no results, or predictions that do not fit them.
     """
+    experiments, curves = [], {}
+    for number, (run, name) in enumerate(zip(runs, _distinct_names(runs))):
+        results = read_results(run)
+        data = experiment_data(run, results, name, share=1 / len(runs))
+        if has_predictions(run, results):
+            more, curves[number] = prediction_data(run, results)
+            data |= more
+        experiments.append(data)
     page = {
         "version": __version__,
-        "experiments": [experiment_data(run, name) for run, name in zip(runs, _distinct_names(runs))],
+        "experiments": experiments,
+        "differences": differences(curves),
         "aus": {au_name(number): au.name for number, au in AUS.items()},
     }
     out.parent.mkdir(parents=True, exist_ok=True)

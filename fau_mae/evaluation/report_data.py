@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +13,58 @@ import yaml
 
 from data_modules.errors import UserError
 from fau_mae import metrics
+from fau_mae.evaluation.comparison import difference_table, summary_table
 from fau_mae.evaluation.regions import hidden_visible_table
 from fau_mae.evaluation.scoring import CLEAN_KIND, METRICS, kind_key, method_key
-from fau_mae.evaluation.statistics import (
-    bootstrap,
-    difference_table,
-    run_folders,
-    scored_cells,
-    summary_table,
-)
+from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, run_folders, scored_cells
 
-CURVE_POINTS = 200  # points kept of each training curve
+CURVE_VALUES = 150_000  # points of training curves in one page, shared by its experiments
+CURVE_POINTS = 200  # points kept of each training curve, where that many fit
+EXAMPLE_BYTES = 4_000_000  # pictures in one page, shared by its experiments
 EXAMPLES_PER_RUN = 4
 STAGE_ORDER = ("pretrain", "teacher", "augmented", "dropped", "student", "specialist")
 CELL = ["method", "mask_source", "kind", "severity"]
 
 
-def experiment_data(experiment: Path, name: str) -> dict[str, Any]:
-    """Everything the page needs of an experiment folder, under the name it is shown by.
-
-    Raises:
-        UserError: no `results.parquet`, or predictions that do not fit it.
-    """
+def read_results(experiment: Path) -> pd.DataFrame:
+    """The results table of an experiment folder. Raises `UserError` if there is none."""
     path = experiment / "results.parquet"
     if not path.is_file():
         raise UserError(f"{experiment} holds no results.parquet: give the folder of a finished experiment")
-    results = pd.read_parquet(path)
+    return pd.read_parquet(path)
+
+
+def has_predictions(experiment: Path, results: pd.DataFrame) -> bool:
+    """Whether the predictions of every fold and seed are still there, so that intervals can be computed."""
+    return all(
+        (folder / "predictions" / "test").is_dir() for folder in run_folders(experiment, results).values()
+    )
+
+
+def experiment_data(experiment: Path, results: pd.DataFrame, name: str, share: float) -> dict[str, Any]:
+    """What the page needs of an experiment folder and can be had without its predictions.
+
+    Args:
+        name: what it is called in the page.
+        share: of the page's room for pictures and training curves, 0-1.
+    """
     folders = run_folders(experiment, results)
     first = next(iter(folders.values()))
     kinds = sorted((kind for kind in results["kind"].unique() if kind != CLEAN_KIND), key=kind_key)
-    data = {
+    aus = [au for au in results["au"].unique() if au != "macro"]
+    return {
         "name": name,
         "datasets": sorted(results["dataset"].unique()),
         "protocol": sorted(int(version) for version in results["protocol_version"].unique()),
+        "thresholds": sorted(results["threshold_rule"].unique()) if "threshold_rule" in results else [],
         "runs": [{"fold": fold, "seed": seed} for fold, seed in folders],
         "methods": _methods(results),
         "kinds": kinds,
-        "aus": [au for au in results["au"].unique() if au != "macro"],
-        "scores": _scores(results),
-        "stages": [stage for folder in folders.values() for stage in _stages(folder, folder == first)],
-        "examples": _examples(first),
+        "aus": aus,
+        "scores": _scores(results, aus),
+        "stages": _stages(list(folders.values()), round(CURVE_VALUES * share)),
+        "examples": _examples(first, round(EXAMPLE_BYTES * share)),
     }
-    if all((folder / "predictions" / "test").is_dir() for folder in folders.values()):
-        data |= _from_predictions(experiment, results)
-    return data
 
 
 def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
@@ -64,32 +73,40 @@ def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
     return [{"method": method, "mask": mask, "id": f"{method}-{mask}"} for method, mask in pairs]
 
 
-def _scores(results: pd.DataFrame) -> list[dict[str, Any]]:
-    """A record per method, occlusion and AU: mean over folds and seeds; for `macro` each run's value too."""
+def _scores(results: pd.DataFrame, aus: list[str]) -> list[dict[str, Any]]:
+    """A record per method and occlusion; each metric is a list: every AU, then macro; means over folds and seeds.
+
+    `rate` and `t` (threshold) have no macro; `runs` holds the macro value of every fold and seed, in their order.
+    """
+    columns = [*METRICS, "threshold", "positives", "n"]
     records = []
-    for (method, mask, kind, severity, au), rows in results.groupby([*CELL, "au"], sort=False):
-        record = {"m": f"{method}-{mask}", "k": kind, "s": severity, "au": au}
-        record |= {metric: _number(rows[metric].mean()) for metric in METRICS}
-        if au == "macro":
-            ordered = rows.sort_values(["fold", "seed"])
-            record["runs"] = {metric: [_number(v) for v in ordered[metric]] for metric in METRICS}
-        else:
-            record["rate"] = _number(rows["positives"].sum() / max(rows["n"].sum(), 1))
-            record["t"] = _number(rows["threshold"].mean())
+    for (method, mask, kind, severity), rows in results.groupby(CELL, sort=False):
+        means = rows.groupby("au")[columns].mean().reindex([*aus, "macro"])
+        runs = rows[rows["au"] == "macro"].sort_values(["fold", "seed"])
+        record = {"m": f"{method}-{mask}", "k": kind, "s": severity}
+        record |= {metric: _numbers(means[metric]) for metric in METRICS}
+        record["rate"] = _numbers((means["positives"] / means["n"].clip(lower=1)).iloc[:-1])
+        record["t"] = _numbers(means["threshold"].iloc[:-1])
+        record["runs"] = {metric: _numbers(runs[metric]) for metric in METRICS}
         records.append(record)
     return records
 
 
-def _from_predictions(experiment: Path, results: pd.DataFrame) -> dict[str, Any]:
-    """Intervals, paired differences, hidden against visible AUs, reliability."""
+def prediction_data(experiment: Path, results: pd.DataFrame) -> tuple[dict[str, Any], Curves]:
+    """Intervals, hidden against visible AUs, reliability; and the curves, to compare experiments by.
+
+    Raises:
+        UserError: predictions that do not fit the results.
+    """
     curves = bootstrap(experiment, results)
-    differences = [
-        {"m": f"{method}-{mask}", "rival": f"{row.rival}-{row.rival_mask}", "k": row.kind, **_estimate(row)}
-        for method, mask in curves.methods
-        for row in difference_table(curves, method, mask).itertuples()
-    ]
     estimates = [
-        {"m": f"{row.method}-{row.mask_source}", "k": row.kind, **_estimate(row)}
+        {
+            "m": f"{row.method}-{row.mask_source}",
+            "k": row.kind,
+            "s": _number(row.severity),
+            "metric": row.metric,
+            "v": _numbers((row.value, row.low, row.high)),
+        }
         for row in summary_table(curves).itertuples()
     ]
     regions = [
@@ -97,20 +114,37 @@ def _from_predictions(experiment: Path, results: pd.DataFrame) -> dict[str, Any]
         | {"hidden": _number(r.hidden_f1), "visible": _number(r.visible_f1)}
         for r in hidden_visible_table(experiment, results).itertuples()
     ]
-    return {
-        "estimates": estimates,
-        "differences": differences,
-        "regions": regions,
-        "reliability": _reliability(experiment, results),
-    }
+    reliability = _reliability(experiment, results)
+    return {"estimates": estimates, "regions": regions, "reliability": reliability}, curves
 
 
-def _estimate(row: Any) -> dict[str, Any]:
-    return {
-        "s": _number(row.severity),
-        "metric": row.metric,
-        "v": [_number(v) for v in (row.value, row.low, row.high)],
-    }
+def differences(curves: dict[int, Curves]) -> list[dict[str, Any]]:
+    """Each method of each experiment minus each later one.
+
+    Records {a, b, gaps: {metric: {kind: [[severity, value, low, high]]}}}; `folds` beside them names
+    the folds that could be compared, where these are not all of both. Methods are named
+    `<number of the experiment>/<method>-<mask source>`; severity null is the mean over severities.
+    """
+    keys = [(number, own) for number, one in curves.items() for own in one.methods]
+    found = []
+    for i, (number, own) in enumerate(keys):
+        for other, rival in keys[i + 1 :]:
+            table = difference_table(curves[number], own, curves[other], rival)
+            gaps: dict[str, dict[str, list]] = {}
+            for row in table.itertuples():
+                values = _numbers((row.severity, row.value, row.low, row.high))
+                gaps.setdefault(row.metric, {}).setdefault(row.kind, []).append(values)
+            if gaps:
+                record = {"a": _series(number, own), "b": _series(other, rival), "gaps": gaps}
+                shared = curves[number].shared_folds(own, curves[other], rival)
+                if not shared == curves[number].folds(own) == curves[other].folds(rival):
+                    record["folds"] = shared
+                found.append(record)
+    return found
+
+
+def _series(number: int, key: MethodKey) -> str:
+    return f"{number}/{key.method}-{key.mask_source}"
 
 
 def _reliability(experiment: Path, results: pd.DataFrame) -> list[dict[str, Any]]:
@@ -127,17 +161,23 @@ def _reliability(experiment: Path, results: pd.DataFrame) -> list[dict[str, Any]
     ]
 
 
-def _stages(folder: Path, settings: bool) -> list[dict[str, Any]]:
-    """Settings (if asked), training curves and cost of the stages of one fold and seed."""
+def _stages(folders: list[Path], room: int) -> list[dict[str, Any]]:
+    """Training curves and cost of the stages of every fold and seed, with the settings of the first."""
+    found = [(folder, config) for folder in folders for config in folder.glob("*/config.yaml")]
+    found.sort(key=lambda pair: (folders.index(pair[0]), _stage_key(pair[1].parent.name)))
+    tables = [_training_table(config.with_name("metrics.csv")) for _, config in found]
+    columns = sum(table.shape[1] - 1 for table in tables)
+    points = max(20, min(CURVE_POINTS, room // max(columns, 1)))
     stages = []
-    for config in sorted(folder.glob("*/config.yaml"), key=lambda path: _stage_key(path.parent.name)):
+    for (folder, config), table in zip(found, tables):
         cost = config.with_name("cost.json")
+        settings = _flat(yaml.safe_load(config.read_text()) or {}) if folder == folders[0] else None
         stages.append(
             {
                 "run": folder.name,
                 "stage": config.parent.name,
-                "settings": _flat(yaml.safe_load(config.read_text()) or {}) if settings else None,
-                "curves": _curves(config.with_name("metrics.csv")),
+                "settings": settings,
+                "curves": _curves(table, points),
                 "cost": json.loads(cost.read_text()) if cost.is_file() else {},
             }
         )
@@ -156,22 +196,27 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, str]:
     return {prefix: settings if isinstance(settings, str) else json.dumps(settings, default=str)}
 
 
-def _curves(path: Path) -> dict[str, list[tuple[float, float | None]]]:
-    """{metric: [(step, value), ...]} of Lightning's sparse CSV, thinned to `CURVE_POINTS` points each."""
+def _training_table(path: Path) -> pd.DataFrame:
+    """Lightning's sparse CSV: step and one column per metric that is a number."""
     if not path.is_file() or not path.stat().st_size:
-        return {}
+        return pd.DataFrame({"step": []})
     table = pd.read_csv(path)
+    return table[["step", *table.select_dtypes(np.number).columns.difference(["step", "epoch"])]]
+
+
+def _curves(table: pd.DataFrame, room: int) -> dict[str, list[tuple[float, float | None]]]:
+    """{metric: [(step, value), ...]}, thinned to `room` points each; the last one stays."""
     curves = {}
-    for metric in table.select_dtypes(np.number).columns.difference(["step", "epoch"]):
+    for metric in table.columns.drop("step"):
         points = table[["step", metric]].dropna()
-        points = points.iloc[:: math.ceil(len(points) / CURVE_POINTS) or 1]
+        points = points.iloc[::-1].iloc[:: math.ceil(len(points) / room) or 1].iloc[::-1]
         if len(points):
             curves[metric] = [(float(step), _number(value)) for step, value in points.to_numpy()]
     return curves
 
 
-def _examples(folder: Path) -> list[dict[str, Any]]:
-    """Faces of `predictions/test/examples.parquet`.
+def _examples(folder: Path, room: int) -> list[dict[str, Any]]:
+    """Faces of `predictions/test/examples.parquet`, as many as fit into `room` bytes.
 
     Columns: kind, severity, sample_id, jpeg (bytes), and as JSON probabilities {method: {AU: p}}, where the
     method may carry its mask source (`student-blind`), and labels {AU: 1 / 0 / -1}.
@@ -180,7 +225,8 @@ def _examples(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     table = pd.read_parquet(path)
-    chosen = table["sample_id"].drop_duplicates().iloc[:EXAMPLES_PER_RUN]
+    weight = (table["jpeg"].map(len) * 4 / 3).groupby(table["sample_id"], sort=False).sum().cumsum()
+    chosen = weight.index[weight <= room][:EXAMPLES_PER_RUN]
     return [
         {
             "k": row.kind,
@@ -195,6 +241,10 @@ def _examples(folder: Path) -> list[dict[str, Any]]:
         }
         for row in table[table["sample_id"].isin(chosen)].itertuples()
     ]
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    return [_number(value) for value in values]
 
 
 def _number(value: float) -> float | None:

@@ -9,7 +9,7 @@ start of every kind's curve.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,12 @@ from data_modules.occlusion.spec import PROTOCOL_VERSION
 from fau_mae import metrics
 
 ThresholdRule = Literal["by_visibility", "clean", "fixed"]
+THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 
 METRICS = ("f1", "precision", "recall", "accuracy", "auroc", "average_precision", "ece", "floor_f1")
 KEYS = ("experiment", "dataset", "fold", "seed", "method", "mask_source", "kind", "severity", "au")
-RESULT_COLUMNS = (*KEYS, "n", "positives", "threshold", *METRICS, "protocol_version", "checkpoint")
+RESULT_COLUMNS = (*KEYS, "n", "positives", "threshold", "threshold_rule", *METRICS)
+RESULT_COLUMNS += ("protocol_version", "checkpoint")
 
 CLEAN_KIND = "none"
 METHOD_ORDER = ("clean", "reconstruct", "augmented", "dropped", "student", "specialist")
@@ -121,6 +123,8 @@ class Thresholds:
     def __init__(self, run_dir: Path, rule: ThresholdRule = "by_visibility") -> None:
         self.rule = rule
         self._chosen: dict[Path, NDArray[np.float64]] = {}
+        if rule not in THRESHOLD_RULES:
+            raise UserError(f"no threshold rule {rule!r}: use one of {', '.join(THRESHOLD_RULES)}")
         if rule != "fixed":
             folder = run_dir / "predictions" / "validation"
             self._labels = read_labels(folder)
@@ -143,6 +147,11 @@ class Thresholds:
             raise UserError(
                 f"no validation predictions of {cell.method}-{cell.mask_source} to choose thresholds on; "
                 "sweep the validation split too, or use the threshold rule `fixed`"
+            )
+        if self.rule == "clean" and not any(c.severity == 0 for c in own):
+            raise UserError(
+                f"no validation predictions of {cell.method}-{cell.mask_source} on clean faces; "
+                "sweep severity 0 too, or use the threshold rule `by_visibility`"
             )
         return min(own, key=lambda c: (abs(c.severity - severity), c.kind != cell.kind, kind_key(c.kind)))
 
@@ -182,6 +191,7 @@ def score_predictions(
 
     Args:
         run_dir: folder with `predictions/test` and, unless thresholds are fixed, `predictions/validation`.
+        threshold_rule: see `Thresholds`; recorded in the column of this name.
         checkpoints: which weights each method was run with, to be recorded; method -> name.
 
     Returns:
@@ -208,7 +218,12 @@ def score_predictions(
             )
         )
     results = pd.concat(tables, ignore_index=True).assign(
-        experiment=experiment, dataset=dataset, fold=fold, seed=seed, protocol_version=PROTOCOL_VERSION
+        experiment=experiment,
+        dataset=dataset,
+        fold=fold,
+        seed=seed,
+        threshold_rule=threshold_rule,
+        protocol_version=PROTOCOL_VERSION,
     )
     counts = ["n", "positives"]
     return results[list(RESULT_COLUMNS)].astype(dict.fromkeys(counts, np.int64))

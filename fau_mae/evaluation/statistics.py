@@ -2,13 +2,15 @@
 
 Frames of one person resemble each other, so people are resampled, not frames. One draw of subjects is used
 for every method, occlusion and seed of a fold, which pairs all comparisons; the statistic of a draw is the
-mean over folds and seeds of the macro metric, as in the tables. Decision thresholds stay as they were chosen.
+mean over folds and seeds of the macro metric, as in the tables. Decision thresholds stay as they were chosen, and
+so do the weights: an interval says what other people might have shown, not what other seeds might have learnt.
 
 Every function below takes and returns arrays of 1 + R values: the estimate on the subjects as they are, then
 R resampled ones. So whatever is computed from curves has an interval.
 """
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,45 +58,97 @@ class ScoredCell(NamedTuple):
     thresholds: Floats  # (A,)
 
 
-class Curves:
-    """Resampled macro metrics of one experiment, by method, mask source, kind, severity and metric."""
+class MethodKey(NamedTuple):
+    """A method as the tables tell it apart: told the mask or not."""
 
-    def __init__(self, samples: dict[tuple[str, str, str, float, str], Floats]) -> None:
-        self._samples = samples
-        self.methods = list(dict.fromkeys((method, mask) for method, mask, *_ in samples))
+    method: str
+    mask_source: str
+
+
+class Curves:
+    """Resampled macro metrics of one experiment, by method, kind, severity and metric, fold by fold.
+
+    Args:
+        samples: {(method, mask source, kind, severity, metric): {fold: (1 + R,)}}.
+        faces: {(method, mask source, kind, severity): {fold: fingerprint of its faces and their masks}}.
+    """
+
+    def __init__(
+        self,
+        samples: Mapping[tuple[str, str, str, float, str], Mapping[int, Floats]],
+        faces: Mapping[tuple[str, str, str, float], Mapping[int, int]],
+    ) -> None:
+        self._samples, self._faces = samples, faces
+        self.methods = list(dict.fromkeys(MethodKey(*key[:2]) for key in samples))
         self.kinds = list(dict.fromkeys(kind for _, _, kind, *_ in samples if kind != CLEAN_KIND))
 
-    def at(self, method: str, mask_source: str, kind: str, severity: float, metric: str = "f1") -> Floats:
+    def at(self, own: MethodKey, kind: str, severity: float, metric: str = "f1") -> Floats:
         """(1 + R,) macro metric of a cell; severity 0 is the same for every kind; KeyError if never swept."""
-        return self._samples[method, mask_source, kind if severity else CLEAN_KIND, severity, metric]
+        return np.mean(list(self._samples[(*own, *_cell(kind, severity), metric)].values()), axis=0)
 
-    def severities(self, method: str, mask_source: str, kind: str) -> list[float]:
+    def severities(self, own: MethodKey, kind: str) -> list[float]:
         """The severities above 0 that this method was swept at."""
-        own = {s for m, source, k, s, _ in self._samples if (m, source, k) == (method, mask_source, kind)}
-        return sorted(s for s in own if s > 0)
+        return sorted({s for m, mask, k, s, _ in self._samples if (m, mask, k) == (*own, kind) and s > 0})
 
-    def mean(self, method: str, mask_source: str, kind: str, metric: str = "f1") -> Floats:
+    def mean(self, own: MethodKey, kind: str, metric: str = "f1") -> Floats:
         """(1 + R,) mean over the severities above 0."""
-        steps = self.severities(method, mask_source, kind)
-        return np.mean([self.at(method, mask_source, kind, s, metric) for s in steps], axis=0)
+        return np.mean([self.at(own, kind, s, metric) for s in self.severities(own, kind)], axis=0)
 
-    def retention(self, method: str, mask_source: str, kind: str, severity: float) -> Floats:
-        """(1 + R,) macro-F1 at this severity over the same method's on clean faces."""
-        return self.at(method, mask_source, kind, severity) / self.at(method, mask_source, CLEAN_KIND, 0.0)
+    def retention(self, own: MethodKey, kind: str, severity: float) -> Floats:
+        """(1 + R,) macro-F1 at this severity over the same method's on clean faces; NaN where that is 0."""
+        clean = self.at(own, CLEAN_KIND, 0.0)
+        return np.divide(
+            self.at(own, kind, severity), clean, out=np.full_like(clean, np.nan), where=clean > 0
+        )
 
-    def robust_f1(self, method: str, mask_source: str, kind: str) -> Floats:
+    def robust_f1(self, own: MethodKey, kind: str) -> Floats:
         """(1 + R,) area under macro-F1 from severity 0 to the last, over that width: between 0 and 1."""
-        ladder = [0.0, *self.severities(method, mask_source, kind)]
-        curve = np.array([self.at(method, mask_source, kind, s) for s in ladder])
+        ladder = [0.0, *self.severities(own, kind)]
+        curve = np.array([self.at(own, kind, s) for s in ladder])
         return np.trapezoid(curve, ladder, axis=0) / ladder[-1]
 
-    def relative_drop(self, method: str, mask_source: str, kind: str, base: str = "clean") -> Floats:
-        """(1 + R,) sum of 1 - F1 over severities, over that of `base` (mCE: Hendrycks & Dietterich 2019)."""
-        steps = self.severities(method, mask_source, kind)
-        base_mask = next(source for name, source in self.methods if name == base)
-        own = sum(1 - self.at(method, mask_source, kind, s) for s in steps)
-        reference = sum(1 - self.at(base, base_mask, kind, s) for s in steps)
-        return np.asarray(own / reference)
+    def relative_drop(self, own: MethodKey, kind: str, base: MethodKey) -> Floats | None:
+        """(1 + R,) sum of 1 - F1 over severities, over that of `base` (mCE: Hendrycks & Dietterich 2019).
+
+        Over the severities above 0 that both were swept at; None where there is none.
+        """
+        steps = [s for s in self.severities(own, kind) if s in self.severities(base, kind)]
+        if not steps:
+            return None
+        lost, reference = (sum(1 - self.at(method, kind, s) for s in steps) for method in (own, base))
+        return np.asarray(lost / reference)
+
+    def folds(self, own: MethodKey) -> list[int]:
+        """The test folds that this method was swept on."""
+        return sorted(self._faces.get((*own, CLEAN_KIND, 0.0), {}))
+
+    def shared_folds(self, own: MethodKey, other: "Curves", rival: MethodKey) -> list[int]:
+        """The folds in which a method and a rival, here or in another experiment, saw the same clean faces."""
+        return self._shared(own, other, rival, (CLEAN_KIND, 0.0))
+
+    def _shared(
+        self, own: MethodKey, other: "Curves", rival: MethodKey, cell: tuple[str, float]
+    ) -> list[int]:
+        mine, theirs = self._faces.get((*own, *cell), {}), other._faces.get((*rival, *cell), {})
+        return [fold for fold in mine if mine[fold] == theirs.get(fold)]
+
+    def gap(
+        self, own: MethodKey, other: "Curves", rival: MethodKey, kind: str, severity: float, metric: str
+    ) -> Floats | None:
+        """(1 + R,) this method minus a rival, here or in another experiment, on the same faces and masks.
+
+        Over the folds in which both saw exactly the same; None where there is none.
+        """
+        cell = _cell(kind, severity)
+        folds = self._shared(own, other, rival, cell)
+        if not folds:
+            return None
+        left, right = self._samples[(*own, *cell, metric)], other._samples[(*rival, *cell, metric)]
+        return np.mean([left[fold] - right[fold] for fold in folds], axis=0)
+
+
+def _cell(kind: str, severity: float) -> tuple[str, float]:
+    return (kind if severity else CLEAN_KIND, severity)
 
 
 def interval(samples: Floats) -> Interval:
@@ -136,21 +190,46 @@ def bootstrap(experiment: Path, results: pd.DataFrame, replicates: int = REPLICA
 
     Args:
         experiment: folder with the stored predictions of every fold and seed in `results`.
-        replicates: number of draws R; their stream depends on `seed` and nothing else.
+        replicates: number of draws R; their stream depends on `seed` and the people, nothing else.
     """
-    stream = np.random.default_rng(seed)
+    samples: dict[tuple[str, str, str, float, str], dict[int, list[Floats]]] = {}
+    faces: dict[tuple[str, str, str, float], dict[int, int]] = {}
     draws: dict[tuple[str, ...], Floats] = {}
-    samples: dict[tuple[str, str, str, float, str], list[Floats]] = {}
     for scored in scored_cells(experiment, results):
         subjects, index = np.unique(scored.faces.subject.astype(str), return_inverse=True)
         people = tuple(subjects)
         if people not in draws:
+            # The stream hangs on the people alone: another experiment on the same people draws the same.
+            stream = np.random.default_rng([seed, zlib.crc32("\n".join(people).encode())])
             draws[people] = subject_weights(len(people), replicates, stream)
         for metric, values in _resampled(scored, index, draws[people]).items():
             if len(people) < 2:
                 values[1:] = np.nan  # one person tells nothing of others
-            samples.setdefault((*scored.cell[:4], metric), []).append(values)
-    return Curves({key: np.mean(runs, axis=0) for key, runs in samples.items()})
+            samples.setdefault((*scored.cell[:4], metric), {}).setdefault(scored.fold, []).append(values)
+        faces.setdefault(scored.cell[:4], {})[scored.fold] = _fingerprint(scored)
+    means = {
+        key: {fold: np.mean(seeds, axis=0) for fold, seeds in folds.items()} for key, folds in samples.items()
+    }
+    return Curves(means, faces)
+
+
+def _fingerprint(scored: ScoredCell) -> int:
+    """The same for two cells whose faces, people, labels and masks (as far as the sweep kept them) are the same."""
+    shares = region_shares(scored)
+    parts = [scored.faces.sample_id, scored.faces.labels, scored.faces.hidden.astype(np.float32)]
+    if shares is not None:
+        parts.append(shares.astype(np.float32))
+    text = "\n".join([*scored.faces.subject.astype(str), *scored.faces.aus])
+    return zlib.crc32(b"".join(part.tobytes() for part in parts) + text.encode())
+
+
+def region_shares(scored: ScoredCell) -> Floats | None:
+    """(N, A) hidden share of each AU's region of the face, where the sweep left it (see regions.py)."""
+    path = scored.cell.path.parent.parent / "regions" / scored.cell.path.name
+    if not path.is_file():
+        return None
+    shares = pd.read_parquet(path).drop_duplicates("sample_id").set_index("sample_id")
+    return shares.loc[scored.faces.sample_id, list(scored.faces.aus)].to_numpy(np.float64)
 
 
 def subject_weights(subjects: int, replicates: int, stream: np.random.Generator) -> Floats:
@@ -197,64 +276,3 @@ def _resampled_auroc(p: Floats, y: NDArray[np.int8], subject: NDArray[np.int64],
     ordered = ((weights @ pairs) * weights).sum(1)
     possible = (weights @ positive.sum(0)) * (weights @ negative.sum(0))
     return np.divide(ordered, possible, out=np.full(len(weights), np.nan), where=possible > 0)
-
-
-def summary_table(curves: Curves) -> pd.DataFrame:
-    """Estimates with intervals: method, mask_source, kind, severity, metric, value, low, high.
-
-    Metrics per cell: f1, auroc, retention. Per kind (severity NaN): mean_f1 and mean_auroc over the
-    severities above 0, robust_f1 and, where a `clean` method was swept, relative_drop.
-    """
-    rows = []
-    for method, mask in curves.methods:
-        rows += [
-            (method, mask, CLEAN_KIND, 0.0, m, *interval(curves.at(method, mask, CLEAN_KIND, 0.0, m)))
-            for m in METRICS
-        ]
-        for kind in curves.kinds:
-            for severity in curves.severities(method, mask, kind):
-                cell = (method, mask, kind, severity)
-                rows += [(*cell, metric, *interval(curves.at(*cell, metric))) for metric in METRICS]
-                rows.append((*cell, "retention", *interval(curves.retention(*cell))))
-            rows += [
-                (method, mask, kind, np.nan, name, *interval(v))
-                for name, v in _per_kind(curves, method, mask, kind)
-            ]
-    return pd.DataFrame(
-        rows, columns=["method", "mask_source", "kind", "severity", "metric", *Interval._fields]
-    )
-
-
-def _per_kind(curves: Curves, method: str, mask: str, kind: str) -> Iterator[tuple[str, Floats]]:
-    if not curves.severities(method, mask, kind):
-        return
-    yield "mean_f1", curves.mean(method, mask, kind, "f1")
-    yield "mean_auroc", curves.mean(method, mask, kind, "auroc")
-    yield "robust_f1", curves.robust_f1(method, mask, kind)
-    if any(name == "clean" for name, _ in curves.methods):
-        yield "relative_drop", curves.relative_drop(method, mask, kind)
-
-
-def difference_table(curves: Curves, method: str, mask_source: str) -> pd.DataFrame:
-    """This method minus each other, paired: rival, its mask, kind, severity, metric, interval.
-
-    Severity NaN is the mean over the severities above 0. `counts` says that the interval excludes 0.
-    """
-    rows = []
-    for rival in curves.methods:
-        if rival == (method, mask_source):
-            continue
-        for kind in curves.kinds:
-            steps = set(curves.severities(method, mask_source, kind)) & set(curves.severities(*rival, kind))
-            for metric in METRICS:
-                gaps = {
-                    s: curves.at(method, mask_source, kind, s, metric) - curves.at(*rival, kind, s, metric)
-                    for s in sorted(steps)
-                }
-                if gaps:
-                    gaps[np.nan] = np.mean(list(gaps.values()), axis=0)
-                for severity, gap in gaps.items():
-                    found = interval(gap)
-                    rows.append((*rival, kind, severity, metric, *found, found.excludes_zero))
-    columns = ["rival", "rival_mask", "kind", "severity", "metric", *Interval._fields, "counts"]
-    return pd.DataFrame(rows, columns=columns)

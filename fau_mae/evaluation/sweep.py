@@ -22,6 +22,7 @@ from data_modules.store import encode_image
 from fau_mae.evaluation.mask_quality import mask_quality
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.saliency import saliency_maps
+from fau_mae.evaluation.scoring import ThresholdRule, macro_table, score_predictions
 from fau_mae.models.checkpoints import load_au_model, load_detector, load_mae
 from fau_mae.models.decoder import reconstruct
 from fau_mae.models.token_detector import TokenDetector
@@ -255,6 +256,7 @@ def evaluate_checkpoint(
     fold: int | None,
     num_folds: int | None,
     fill: str,
+    threshold_rule: ThresholdRule,
     detector: Path | None = None,
 ) -> None:
     """`fau-mae evaluate`: sweep one checkpoint over a store's fold, write `results.parquet` and print the table.
@@ -263,8 +265,6 @@ def evaluate_checkpoint(
     are not chosen on people it has learnt; `fold` and `num_folds` go before.
     """
     from rich.console import Console
-
-    from fau_mae.evaluation.scoring import macro_table, score_predictions
 
     loaded = load_au_model(checkpoint)
     split = _trained_split(checkpoint, store)
@@ -287,6 +287,7 @@ def evaluate_checkpoint(
         dataset=data.store.info.dataset,
         fold=data.fold,
         seed=data.seed,
+        threshold_rule=threshold_rule,
         checkpoints={name: str(checkpoint)},
     )
     write_parquet(results, out / "results.parquet")
