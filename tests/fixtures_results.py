@@ -83,7 +83,19 @@ def write_run(folder: Path, rng: np.random.Generator, subjects: int = 8, frames:
     )
     write_stage(folder / "student", rng, {"val/auroc": (0.6, 0.88), "val/f1": (0.3, 0.6)}, learning_rate=7e-4)
     write_examples(folder / "predictions" / "test", rng, **grid)
+    write_mask_quality(folder / "predictions" / "test", **grid)
     return folder
+
+
+def write_mask_quality(folder: Path, severities=SEVERITIES, kinds=KINDS, fold=1) -> None:
+    """`mask_quality.parquet`, as a sweep with a detector leaves it."""
+    rows = [("none", 0.0, np.nan, np.nan)] + [
+        (k, s, 0.99 - s / 10, 0.9 - s / 5) for k in kinds for s in severities
+    ]
+    table = pd.DataFrame(rows, columns=["kind", "severity", "patch_auroc", "iou"])
+    table.assign(hidden=table["severity"], estimated=table["severity"]).to_parquet(
+        folder / "mask_quality.parquet"
+    )
 
 
 def write_stage(folder: Path, rng: np.random.Generator, curves: dict, learning_rate: float) -> None:

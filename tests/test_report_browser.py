@@ -180,6 +180,18 @@ def test_settings_heat_map_and_folds_answer_to_their_controls(browser, page):
     assert browser.get_log("browser") == []
 
 
+def test_blind_rows_stand_beside_their_oracle_with_the_quality_of_the_mask(browser, page):
+    show(browser, page, 1280)
+    legend = texts(browser, "#blind .legend span")
+    assert legend == [
+        f"student ({mask}) · {run}" for run in ("plain", "a<!--<script>&") for mask in ("blind", "oracle")
+    ]
+    assert set(texts(browser, "#headline tbody td:nth-child(2)")) == {"–", "oracle", "blind"}
+    quality = texts(browser, "#blind .scroll:last-child tbody tr:first-child td")
+    assert quality == ["patch AUROCplain", ".965", ".915", ".965", ".915"]
+    assert texts(browser, "#blind h3") == ["Blind minus oracle", "How good the estimated mask is"]
+
+
 def test_a_chart_tells_its_figures_under_the_pointer(browser, page):
     show(browser, page, 1280)
     chart = find(browser, "#curves svg.chart")

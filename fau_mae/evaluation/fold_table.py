@@ -7,7 +7,7 @@ import pandas as pd
 from rich.table import Table
 
 from fau_mae.evaluation.scoring import CLEAN_KIND, kind_key, method_key
-from fau_mae.evaluation.statistics import METRICS, bootstrap, interval
+from fau_mae.evaluation.statistics import METRICS, MethodKey, bootstrap, interval
 
 ALL = "mean"  # in place of a severity: the mean over the severities above 0
 
@@ -27,11 +27,10 @@ def fold_scores(run: Path, results: pd.DataFrame) -> pd.DataFrame:
     curves = bootstrap(run, results)
     rows: list[dict[str, Any]] = []
     for (method, mask, kind, severity), cell in macro.groupby(keys[:4], sort=False):
+        own = MethodKey(method, mask)
         for metric in METRICS:
             samples = (
-                curves.mean(method, mask, kind, metric)
-                if severity == ALL
-                else curves.at(method, mask, kind, severity, metric)
+                curves.mean(own, kind, metric) if severity == ALL else curves.at(own, kind, severity, metric)
             )
             found = interval(samples)
             rows.append(

@@ -63,6 +63,7 @@ def experiment_data(experiment: Path, results: pd.DataFrame, name: str, share: f
         "aus": aus,
         "scores": _scores(results, aus),
         "stages": _stages(list(folders.values()), round(CURVE_VALUES * share)),
+        "mask_quality": _mask_quality(list(folders.values())),
         "examples": _examples(first, round(EXAMPLE_BYTES * share)),
     }
 
@@ -186,6 +187,19 @@ def _stages(folders: list[Path], room: int) -> list[dict[str, Any]]:
 
 def _stage_key(stage: str) -> tuple[int, str]:
     return (STAGE_ORDER.index(stage), "") if stage in STAGE_ORDER else (len(STAGE_ORDER), stage)
+
+
+def _mask_quality(folders: list[Path]) -> list[dict[str, Any]]:
+    """How well the masks of `blind` rows were estimated (see mask_quality.py), mean over the runs that say so."""
+    paths = [folder / "predictions" / "test" / "mask_quality.parquet" for folder in folders]
+    tables = [pd.read_parquet(path) for path in paths if path.is_file()]
+    if not tables:
+        return []
+    means = pd.concat(tables).groupby(["kind", "severity"], sort=False, as_index=False).mean()
+    return [
+        {"k": row.kind, "s": row.severity, "auroc": _number(row.patch_auroc), "iou": _number(row.iou)}
+        for row in means.itertuples()
+    ]
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, str]:

@@ -72,7 +72,8 @@ function examples() {
   const e = DATA.experiments[x.e], ids = unique(e.examples.map((f) => f.id)), offered = e.kinds.filter((k) => e.examples.some((f) => f.k === k));
   if (!ids.includes(x.id)) x.id = ids[0];
   if (!offered.includes(x.kind)) x.kind = offered[0];
-  const series = SERIES.filter((s) => s.experiment === e);
+  const series = SERIES.filter((s) => s.experiment === e && saidBy(s, e.examples[0]));
+  if (!series.length) return null;
   if (!series.some((s) => s.key === x.series)) x.series = (series.find((s) => s.method === "student") ?? series[0]).key;
   const faces = e.examples.filter((f) => f.id === x.id && (f.k === x.kind || f.s === 0)).sort((a, b) => a.s - b.s);
   const pick = (name) => (v) => { x[name] = v; draw("faces"); };
@@ -83,8 +84,11 @@ function examples() {
   ];
 }
 
+// What a method said of a face. Sweeps name what was told the mask, or needs none, by the method alone.
+const saidBy = (s, face) => face.p[s.id] ?? (s.mask === "blind" ? undefined : face.p[s.method]);
+
 function exampleFace(face, s) {
-  const said = face.p[s.id] ?? face.p[s.method] ?? {}, thresholds = record(s, face.k, face.s)?.t;
+  const said = saidBy(s, face) ?? {}, thresholds = record(s, face.k, face.s)?.t;
   const items = Object.entries(said).map(([au, p]) => {
     const present = face.y[au], reported = p >= (thresholds?.[s.experiment.aus.indexOf(au)] ?? 0.5);
     if (present === undefined || present < 0 || (!present && !reported)) return null;

@@ -201,7 +201,24 @@ function blindMasks() {
   return [
     note("Oracle: the method is told the true mask. Blind: it estimates the mask from the picture, as it must outside a test. The gap is what better mask detection could still win."),
     legend(pairs.flat()), commonScale(charts), el("h3", {}, "Blind minus oracle"),
-    ...(lines.length ? gapTable("Blind minus oracle", [{ text: "method" }], lines, "blind") : []),
+    ...(lines.length ? gapTable("Blind minus oracle", [{ text: "method" }], lines, "blind") : []), ...maskQuality(),
+  ];
+}
+
+function maskQuality() {
+  const found = DATA.experiments.filter((e, i) => e.mask_quality.length && !state.off.run.has(i));
+  if (!found.length) return [];
+  const shown = kinds().filter((kind) => found.some((e) => e.mask_quality.some((r) => r.k === kind)));
+  const cells = shown.flatMap((kind) => above(kind).map((v, i) => [kind, v, i === 0]));
+  const rows = found.flatMap((e) => [["patch AUROC", "auroc"], ["IoU", "iou"]].map(([name, what]) => [
+    { nodes: [name, many ? small(e.name) : ""], value: name, class: "name" },
+    ...cells.map(([kind, v]) => { const r = e.mask_quality.find((q) => q.k === kind && q.s === v)?.[what] ?? null; return { text: number(r), value: r }; }),
+  ]));
+  const head = [{ text: "estimated mask" }, ...cells.map(([kind, v, start]) => ({ text: percent(v), group: kind, start }))];
+  return [
+    el("h3", {}, "How good the estimated mask is"),
+    note("Test faces under textures and shapes that no training has seen. Patch AUROC: hidden patches score above visible ones (1 perfect, .5 chance). IoU: hidden patches found, over those hidden or called so."),
+    sortableTable({ caption: "Estimated masks", head, rows, sort: sortOf("masks") }),
   ];
 }
 
