@@ -1,7 +1,8 @@
 """What an occlusion costs, against decoding the face's JPEG: `python benchmarks/occlusion.py`.
 
-Both are timed in turns on one core, so that other load on the machine hurts both alike; the median of
-the ratio over faces counts. Targets: grid kinds below 0.25, drawn kinds below 2 decodes at 224².
+Both are timed in turns on one core, in CPU time, so that other load on the machine hurts both alike; the
+median of the ratio over faces counts. The decoder is the one that `FaceDataModule` reads stores with.
+Targets: grid kinds below 0.25, drawn kinds below 2 decodes at 224².
 """
 
 import argparse
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def _measure(face: np.ndarray, encoded: bytes, kind: str, fill: str, rounds: int) -> tuple[float, float]:
-    """Median seconds of one occlusion, and median of its ratio to one JPEG decode."""
+    """Median CPU seconds of one occlusion, and median of its ratio to one JPEG decode."""
     saliency, donor, objects = np.random.default_rng(0).random((14, 14)), face[::-1].copy(), (_cutout(),)
     costs, ratios = [], []
     for sample_id in range(-2, rounds):  # the first two warm up
@@ -60,9 +61,9 @@ def _measure(face: np.ndarray, encoded: bytes, kind: str, fill: str, rounds: int
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _face(size: int) -> np.ndarray:

@@ -26,6 +26,7 @@ from data_modules.occlusion.shapes import (
 from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.textures import pick_tile
 
+_FAR_OFF = 0.2  # units: how an outline runs further off than this is never seen
 _WEB, _WRIST = -0.95, -1.75  # where the palm and the forearm begin, behind the longest finger's tip
 
 
@@ -101,47 +102,57 @@ def _hand_field(chart, height, width, shape, angle, mirrored, goal_u, goal_v):
 def _hand_at(level, across, along, shape):
     """Outline and shade of the hand that has come in as far as `level`; True distances, negative inside."""
     outline, shade = np.empty_like(across), np.empty_like(across)
+    per_palm, per_radius = 1 / shape.palm, 1 / shape.fingers[:, 1]
     for i in range(NODES):
         for j in range(NODES):
             x, y = across[i, j], along[i, j] - level
+            outline[i, j] = _FAR_OFF
+            if y > _FAR_OFF or x > shape.palm + _FAR_OFF or x < shape.fingers[4, 0] - 2 * _FAR_OFF:
+                shade[i, j] = 0.7
+                continue
             palm, wrist = (
                 max(abs(x) - shape.palm, y - _WEB),
                 max(abs(x + 0.15) - shape.wrist - 0.15, y - _WRIST),
             )
             value, light = min(palm, wrist), 0.7
-            shine = 0.0
+            back, shine = clip((_WEB + 0.12 - y) * (1 / 0.3), 0.0, 1.0), 0.0
             for k in range(shape.fingers.shape[0]):
                 offset, radius, tip = x - shape.fingers[k, 0], shape.fingers[k, 1], shape.fingers[k, 2]
-                past = max(y - tip + radius, 0.0)
-                edge = math.sqrt(offset * offset + past * past) - radius
+                past = y - tip + radius
+                if abs(offset) > radius + _FAR_OFF or past > radius + _FAR_OFF:
+                    continue
+                edge = abs(offset) - radius
+                if past > 0:
+                    edge = math.sqrt(offset * offset + past * past) - radius
                 value = min(value, edge)
-                if edge < 0:
-                    shine = max(shine, _finger_light(offset / radius, tip - y, radius, k == 4))
+                if edge < 0 and back < 1:
+                    shine = max(shine, _finger_light(offset * per_radius[k], tip - y, k == 4))
             light = shine if shine > 0 else light
-            back = clip((_WEB + 0.12 - y) / 0.3, 0.0, 1.0)
-            knuckles = 0.0
-            for k in range(4):
-                away = (x - shape.fingers[k, 0]) / (0.8 * shape.fingers[k, 1])
-                knuckles += 0.12 * bell(away) * bell((y - _WEB - 0.02) / 0.1)
-                knuckles += 0.05 * bell(away * 2.5) * clip((_WEB - y) / 0.3, 0.0, 1.0)  # tendons
-            palm_light = 0.88 - 0.2 * min((x / shape.palm) ** 4, 1.0) if abs(x) < shape.palm else light
+            knuckles, palm_light = 0.0, light
+            if abs(x) < shape.palm and y < _WEB + 0.22:
+                ridge, tendon = bell((y - _WEB - 0.02) * 10), clip((_WEB - y) * (1 / 0.3), 0.0, 1.0)
+                for k in range(4):
+                    away = (x - shape.fingers[k, 0]) * 1.25 * per_radius[k]
+                    knuckles += 0.12 * bell(away) * ridge + 0.05 * bell(away * 2.5) * tendon
+                palm_light = 0.88 - 0.2 * (x * per_palm) ** 4
             shade[i, j] = light * (1 - back) + palm_light * back + knuckles
-            outline[i, j] = value
+            outline[i, j] = min(value, _FAR_OFF)
     return outline, shade
 
 
 @njit(cache=True, error_model="numpy")
-def _finger_light(side, below, radius, thumb):
+def _finger_light(side, below, thumb):
     """A finger's shade at `side` (-1 to 1 across it), `below` its tip: a cylinder with joints and a nail."""
     light = 0.58 + 0.38 * math.sqrt(max(1 - side * side, 0.0)) - 0.08 * side
     for joint in (0.36, 0.68):
-        if not thumb or joint < 0.5:
-            light += 0.05 * bell((below - joint) / 0.07) - 0.1 * bell((below - joint) / 0.02)
-    nail = math.sqrt((side / 0.6) ** 4 + ((below - 0.115) / 0.085) ** 4)
-    if nail < 1.0:
-        light += 0.13 + 0.1 * (side < -0.1) * (side > -0.35)
-    elif nail < 1.7:
-        light -= 0.1
+        if abs(below - joint) < 0.14 and (not thumb or joint < 0.5):
+            light += 0.05 * bell((below - joint) * (1 / 0.07)) - 0.1 * bell((below - joint) * 50)
+    if below < 0.25:
+        nail = (side * (1 / 0.6)) ** 4 + ((below - 0.115) * (1 / 0.085)) ** 4
+        if nail < 1.0:
+            light += 0.13 + 0.1 * (side < -0.1) * (side > -0.35)
+        elif nail < 2.9:
+            light -= 0.1
     return light
 
 

@@ -64,9 +64,8 @@ def saliency_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
 
 def _hide_ranked(draws: Draws, rank: np.ndarray, severity: float, grid: int) -> np.ndarray:
     """Hide the cells of lowest `rank` (g, g) first; ties, to six digits, fall by the keyed stream."""
-    shuffled = draws.order(grid * grid)
-    order = shuffled[rank.reshape(-1)[shuffled].round(6).argsort(kind="stable")]
-    return hide_first(order, severity, grid)
+    place = rank.reshape(-1).round(6) + draws.uniforms(grid * grid) * 0.5e-6
+    return hide_first(place.argsort(kind="stable"), severity, grid)
 
 
 @njit(cache=True, error_model="numpy")

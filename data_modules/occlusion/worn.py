@@ -4,6 +4,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numba import njit
 
@@ -182,7 +183,7 @@ def draw_hair(draws: Draws, scene: Scene) -> Drawing:
     place, rim = placing(draws, 1.0), tile.rim(0.5)
 
     def surface(level: float) -> Surface:
-        outline = np.maximum(field - np.float32(level), beside)
+        outline = cv2.max(cv2.subtract(field, level), beside)
         return Surface(tile.pixels, place, shade, rim, 0.008, 0.35, 0.008, 0.45, 0.02, outline=outline)
 
     return Drawing(np.where(beside <= 0, field, np.float32(FAR)), 1.6, surface)
@@ -201,11 +202,11 @@ def _hair_field(chart, height, width, shape, side):
             u, v = locate(chart, x, y)
             fall = v + 1.2
             across = u + shape.slant * fall + shape.bend * fall * fall * 0.25 + shape.wave * _swing(fall)
-            place = int(clip((across + 3) / 6, 0.0, 1 - 1e-9) * count)
+            place = int(clip((across + 3) * (1 / 6), 0.0, 1 - 1e-9) * count)
             lock, strand = shape.coarse[place], shape.fine[place]
-            field[i, j] = fall - (0.5 * lock + 0.16 * strand + 1.35 * bell((across - side) / 0.8))
+            field[i, j] = fall - (0.5 * lock + 0.16 * strand + 1.35 * bell((across - side) * 1.25))
             beside[i, j] = off_head(chart, x, y) - 0.12 - 0.05 * lock
-            shine = 0.3 * bell((fall - 0.9 - 0.2 * lock) / 0.22) * (0.6 + 0.4 * strand)
+            shine = 0.3 * bell((fall - 0.9 - 0.2 * lock) * (1 / 0.22)) * (0.6 + 0.4 * strand)
             shade[i, j] = 0.82 + 0.34 * strand + 0.2 * lock + shine
     return field, beside, shade
 
