@@ -1,6 +1,6 @@
-"""The plates of docs/occlusion-benchmark.md: `python benchmarks/occlusion_plate.py docs/images`.
+"""The plates of docs/occlusion-benchmark.md: `python benchmarks/occlusion_plate.py [FOLDER]` (default: docs/images).
 
-Rows are kinds, columns three synthetic faces under each severity of the ladder.
+Rows are kinds, columns three synthetic faces, the second and third turned, under each severity of the ladder.
 """
 
 import sys
@@ -16,7 +16,7 @@ from data_modules.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 
 _SIZE, _TILE = 224, 92
-_FACES = (3, 10, 4)  # nearly frontal, rolled, turned
+_FACES = (3, 10, 4)  # frontal, turned, turned further
 _DONOR = 20
 
 
@@ -51,4 +51,4 @@ def _row(store: FaceStore, kind: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images"))

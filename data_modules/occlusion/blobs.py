@@ -17,7 +17,6 @@ from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.textures import pick_tile
 
 _BLOB_MATERIALS = ("skin", "cloth", "noise")
-_PLAIN = np.ones((NODES, NODES), np.float32)
 _CENTRES = (np.arange(NODES, dtype=np.float32) + 0.5) / NODES - 0.5
 
 
@@ -42,7 +41,7 @@ def draw_other_face(draws: Draws, scene: Scene) -> Drawing:
     field = _blob(draws, scene, "other_face")
     donor = to_power_of_two(resized(scene.donor, *scene.size))
     place = np.eye(2, 3) * ((scene.size[1] / donor.shape[1],), (scene.size[0] / donor.shape[0],))
-    surface = Surface(donor, place, _PLAIN, softness=0.03, shadow=0.0, exposed=False)
+    surface = Surface(donor, place, None, softness=0.03, shadow=0.0, exposed=False)
     return Drawing(field, np.inf, lambda level: surface)
 
 
@@ -66,7 +65,7 @@ def draw_objects(draws: Draws, scene: Scene) -> Drawing:
         height, width = scene.size
         size = np.array([[cutout.colours.shape[1]], [cutout.colours.shape[0]]])
         place = np.hstack([rows * (width, height), shift[:, None]]) / size
-        return Surface(cutout.colours, place, _PLAIN, softness=0.004)
+        return Surface(cutout.colours, place, None, softness=0.004)
 
     return Drawing(field, np.inf, surface)
 

@@ -41,7 +41,7 @@ def _filling(
         return np.full_like(image, _GREY)
     if fill == "mean":
         filling = np.empty_like(image)
-        filling[0] = [round(channel) for channel in cv2.mean(image)[:3]]
+        filling[0] = np.array(mean_colour(image), np.uint8)
         filling[1:] = filling[0]
         return filling
     if fill == "noise":
@@ -55,8 +55,14 @@ def _filling(
             raise UserError(
                 f"fill 'donor' of occlusion '{spec.kind}' needs a donor picture: give one or change the fill"
             )
-        return resized(donor, height, width)
+        return resized(donor, height, width).copy()
     raise UserError(f"unknown fill '{fill}': choose one of {', '.join(FILLS)}")
+
+
+def mean_colour(image: np.ndarray) -> tuple[float, float, float]:
+    """The mean colour of every fourth row, RGB 0-255: as good as that of all for a quarter of the time."""
+    red, green, blue = cv2.mean(image[::4])[:3]
+    return red, green, blue
 
 
 @lru_cache(maxsize=4)
@@ -80,7 +86,7 @@ def _blurred(image: np.ndarray) -> np.ndarray:
 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A new picture of this size."""
+    """The picture at this size; itself where it has it."""
     if image.shape[:2] == (height, width):
-        return image.copy()
+        return image
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

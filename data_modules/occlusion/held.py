@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from data_modules.occlusion.chart import Chart, plane
+from data_modules.occlusion.chart import Chart, plane, unpacked
 from data_modules.occlusion.paint import NODES, Drawing, Surface
 from data_modules.occlusion.placement import five_points
 from data_modules.occlusion.scene import Scene
@@ -58,10 +58,10 @@ def draw_hand(draws: Draws, scene: Scene) -> Drawing:
     angle = draws.uniform(-1.3, 1.3)  # 0: straight up
     points = five_points(scene.landmarks, *scene.size)
     chart = Chart.of(points)
-    goal_u, goal_v = plane(chart, *points[draws.below(5)].tolist())
+    goal_u, goal_v = plane.py_func(chart, *points[draws.below(5)].tolist())
     goal_u += draws.uniform(-0.2, 0.2)
     tile = pick_tile(draws, scene.pool, "skin")
-    field, across, along = _hand_field(chart, *scene.size, shape, angle, mirrored, goal_u, goal_v)
+    field, across, along = _hand_field(chart.packed, *scene.size, shape, angle, mirrored, goal_u, goal_v)
     place, rim = placing(draws, 1.0, angle), tile.rim(0.4)
 
     def surface(level: float) -> Surface:
@@ -72,8 +72,9 @@ def draw_hand(draws: Draws, scene: Scene) -> Drawing:
 
 
 @njit(cache=True, error_model="numpy")
-def _hand_field(chart, height, width, shape, angle, mirrored, goal_u, goal_v):
+def _hand_field(packed, height, width, shape, angle, mirrored, goal_u, goal_v):
     """The growth field, and places across and along the hand: it comes in along its own axis."""
+    chart = unpacked(packed)
     field = np.empty((NODES, NODES), np.float32)
     sideways, lengthways = np.empty_like(field), np.empty_like(field)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -173,7 +174,7 @@ def draw_cup(draws: Draws, scene: Scene) -> Drawing:
     shape = _cup(scene.pool, pick_shape(draws, scene.pool))
     angle, aside = draws.uniform(-0.35, 0.35), draws.uniform(-0.2, 0.2)
     tile = pick_tile(draws, scene.pool, "ceramic")
-    field, rim, across = _cup_field(scene.chart, *scene.size, shape, angle, aside)
+    field, rim, across = _cup_field(scene.chart.packed, *scene.size, shape, angle, aside)
     place, colour = placing(draws, 1.2, angle), tile.rim(0.35)
 
     def surface(level: float) -> Surface:
@@ -184,8 +185,9 @@ def draw_cup(draws: Draws, scene: Scene) -> Drawing:
 
 
 @njit(cache=True, error_model="numpy")
-def _cup_field(chart, height, width, shape, angle, aside):
+def _cup_field(packed, height, width, shape, angle, aside):
     """The growth field, heights over the rim at level 0, and places across in radii."""
+    chart = unpacked(packed)
     field = np.empty((NODES, NODES), np.float32)
     heights, sideways = np.empty_like(field), np.empty_like(field)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -235,7 +237,7 @@ def draw_microphone(draws: Draws, scene: Scene) -> Drawing:
     shape = _microphone(scene.pool, pick_shape(draws, scene.pool))
     angle = draws.uniform(-0.7, 0.7)
     tile = pick_tile(draws, scene.pool, "mesh")
-    field, head, across, below = _microphone_field(scene.chart, *scene.size, shape, angle)
+    field, head, across, below = _microphone_field(scene.chart.packed, *scene.size, shape, angle)
     place = placing(draws, 1.0)
 
     def surface(level: float) -> Surface:
@@ -246,7 +248,8 @@ def draw_microphone(draws: Draws, scene: Scene) -> Drawing:
 
 
 @njit(cache=True, error_model="numpy")
-def _microphone_field(chart, height, width, shape, angle):
+def _microphone_field(packed, height, width, shape, angle):
+    chart = unpacked(packed)
     field = np.empty((NODES, NODES), np.float32)
     head, sideways, down = np.empty_like(field), np.empty_like(field), np.empty_like(field)
     cos, sin = math.cos(angle), math.sin(angle)

@@ -63,6 +63,7 @@ def load_objects(folder: Path | str) -> tuple[Cutout, ...]:
 def to_power_of_two(picture: np.ndarray) -> np.ndarray:
     """The picture with its last row and column repeated until both sides are powers of two."""
     bottom, right = ((1 << (side - 1).bit_length()) - side for side in picture.shape[:2])
+    picture = np.ascontiguousarray(picture)
     return cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
 
 

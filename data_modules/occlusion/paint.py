@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numba import njit
 
+from data_modules.occlusion.fill import mean_colour
 from data_modules.occlusion.scene import Scene
 
 _BAND = 0.15  # field values count this far from the object's edge: a jump further out must not draw lines
@@ -27,7 +28,7 @@ class Surface(NamedTuple):
 
     texture: np.ndarray  # (h, w, 3) uint8, wrapped; h and w are powers of two
     placing: np.ndarray  # (2, 3) crop fractions (x, y, 1) -> texture fractions
-    shade: np.ndarray  # (NODES, NODES) float32, times the texture's colour
+    shade: np.ndarray | None  # (NODES, NODES) float32, times the texture's colour; None = 1 everywhere
     rim_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)  # 0-255
     rim_width: float = 0.0  # of the band along the object's edge
     rim_strength: float = 0.0  # 0-1
@@ -91,7 +92,7 @@ def paint(scene: Scene, drawing: Drawing, severity: float) -> tuple[np.ndarray, 
         dark,
         surface.texture,
         placing,
-        cv2.resize(surface.shade * np.float32(exposure * (1 << _FIXED)), (width, height)),
+        _light(surface.shade, exposure, height, width),
         np.array(surface.rim_colour, np.float32) * np.float32(exposure),
         np.float32(surface.rim_width * width),
         np.float32(surface.rim_strength),
@@ -102,9 +103,17 @@ def paint(scene: Scene, drawing: Drawing, severity: float) -> tuple[np.ndarray, 
     return picture, visible
 
 
+def _light(shade: np.ndarray | None, exposure: float, height: int, width: int) -> np.ndarray:
+    """What the texture's colours are multiplied by, in fixed-point numbers, (H, W) float32."""
+    if shade is None:
+        return np.full((height, width), exposure * (1 << _FIXED), np.float32)
+    light = cv2.resize(shade * np.float32(exposure * (1 << _FIXED)), (width, height))
+    return np.asarray(light, np.float32)
+
+
 def _exposure(image: np.ndarray) -> float:
     """Gain that fits the object to the picture's light: an average picture gives 1."""
-    red, green, blue = cv2.mean(image)[:3]
+    red, green, blue = mean_colour(image)
     return min(max((0.3 * red + 0.6 * green + 0.1 * blue) / 120, 0.55), 1.15)
 
 

@@ -1,5 +1,7 @@
 """Where the parts of a face are: five points from any landmarks."""
 
+import math
+
 import numpy as np
 
 from data_modules.errors import UserError
@@ -21,12 +23,12 @@ def five_points(landmarks: np.ndarray | None, height: int, width: int) -> np.nda
     if landmarks is None:
         return _CANONICAL * (width, height)
     points = np.asarray(landmarks, np.float64)
-    if not np.isfinite(points).all():
+    if not math.isfinite(points.sum()):
         raise UserError("landmarks must be finite numbers: leave them out where they are unknown")
     if len(points) == 5:
         return points
     if len(points) not in _EYE_STARTS:
         raise UserError(f"{len(points)} landmarks: expected 5, 49, 51, 66 or 68 points (iBUG order)")
     eye = _EYE_STARTS[len(points)]
-    eyes = [points[eye : eye + 6].mean(0), points[eye + 6 : eye + 12].mean(0)]
-    return np.stack([*eyes, points[eye - 6], points[eye + 12], points[eye + 18]])
+    left, right = (points[first : first + 6].sum(0) / 6 for first in (eye, eye + 6))
+    return np.array([left, right, points[eye - 6], points[eye + 12], points[eye + 18]])

@@ -11,7 +11,7 @@ from numba import njit
 
 from data_modules.errors import UserError
 from data_modules.facs import AUS, CANONICAL_POINTS, au_region
-from data_modules.occlusion.chart import locate
+from data_modules.occlusion.chart import locate, unpacked
 from data_modules.occlusion.grid import hide_first
 from data_modules.occlusion.scene import Scene
 from data_modules.occlusion.spec import Draws
@@ -24,12 +24,16 @@ _LEFT_EYE, _RIGHT_EYE, _, _MOUTH, _ = CANONICAL_POINTS
 
 def eyes_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Grow out from both eyes -> (g, g) bool."""
-    return _hide_ranked(draws, _eye_distance(scene.chart, scene.grid, *scene.size), severity, scene.grid)
+    return _hide_ranked(
+        draws, _eye_distance(scene.chart.packed, scene.grid, *scene.size), severity, scene.grid
+    )
 
 
 def mouth_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Grow out from the mouth -> (g, g) bool."""
-    return _hide_ranked(draws, _mouth_distance(scene.chart, scene.grid, *scene.size), severity, scene.grid)
+    return _hide_ranked(
+        draws, _mouth_distance(scene.chart.packed, scene.grid, *scene.size), severity, scene.grid
+    )
 
 
 def au_targeted_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
@@ -39,7 +43,9 @@ def au_targeted_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarr
     so the places where many small regions meet go first.
     """
     weights = _weights(tuple(scene.aus) or tuple(AUS))
-    return _hide_ranked(draws, _au_rank(scene.chart, weights, scene.grid, *scene.size), severity, scene.grid)
+    return _hide_ranked(
+        draws, _au_rank(scene.chart.packed, weights, scene.grid, *scene.size), severity, scene.grid
+    )
 
 
 def saliency_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
@@ -69,24 +75,24 @@ def _hide_ranked(draws: Draws, rank: np.ndarray, severity: float, grid: int) -> 
 
 
 @njit(cache=True, error_model="numpy")
-def _eye_distance(chart, grid, height, width):
-    rank = np.empty((grid, grid))
+def _eye_distance(packed, grid, height, width):
+    rank, chart = np.empty((grid, grid)), unpacked(packed)
     for i in range(grid):
         for j in range(grid):
             u, v = locate(chart, (j + 0.5) / grid * width, (i + 0.5) / grid * height)
-            left = np.hypot((u - chart.left_u) / _EYE_ASPECT, v - chart.left_v)
-            right = np.hypot((u - chart.right_u) / _EYE_ASPECT, v - chart.right_v)
+            left = ((u - chart.left_u) * (1 / _EYE_ASPECT)) ** 2 + (v - chart.left_v) ** 2
+            right = ((u - chart.right_u) * (1 / _EYE_ASPECT)) ** 2 + (v - chart.right_v) ** 2
             rank[i, j] = min(left, right)
     return rank
 
 
 @njit(cache=True, error_model="numpy")
-def _mouth_distance(chart, grid, height, width):
-    rank = np.empty((grid, grid))
+def _mouth_distance(packed, grid, height, width):
+    rank, chart = np.empty((grid, grid)), unpacked(packed)
     for i in range(grid):
         for j in range(grid):
             u, v = locate(chart, (j + 0.5) / grid * width, (i + 0.5) / grid * height)
-            rank[i, j] = np.hypot((u - chart.mouth_u) / _MOUTH_ASPECT, v - chart.mouth_v)
+            rank[i, j] = ((u - chart.mouth_u) * (1 / _MOUTH_ASPECT)) ** 2 + (v - chart.mouth_v) ** 2
     return rank
 
 
@@ -101,9 +107,9 @@ def _weights(aus: tuple[int, ...]) -> np.ndarray:
 
 
 @njit(cache=True, error_model="numpy")
-def _au_rank(chart, weights, grid, height, width):
+def _au_rank(packed, weights, grid, height, width):
     """Minus the weight of the AU regions that each cell shows, (g, g)."""
-    rank, count = np.zeros((grid, grid)), grid * _FINE
+    rank, count, chart = np.zeros((grid, grid)), grid * _FINE, unpacked(packed)
     per_u = (_RIGHT_EYE[0] - _LEFT_EYE[0]) / max(chart.right_u - chart.left_u, 1e-3)
     for i in range(count):
         for j in range(count):

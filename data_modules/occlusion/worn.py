@@ -4,11 +4,10 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numba import njit
 
-from data_modules.occlusion.chart import locate, off_head
+from data_modules.occlusion.chart import locate, off_head, unpacked
 from data_modules.occlusion.paint import NODES, Drawing, Surface
 from data_modules.occlusion.scene import Scene
 from data_modules.occlusion.shapes import (
@@ -45,15 +44,16 @@ def draw_sunglasses(draws: Draws, scene: Scene) -> Drawing:
     """Two lenses on the eyes, bridge and temples; they grow into ski goggles and end there."""
     shape = _glasses(scene.pool, pick_shape(draws, scene.pool))
     tile = pick_tile(draws, scene.pool, "plastic")
-    field, shade = _glasses_field(scene.chart, *scene.size, shape)
+    field, shade = _glasses_field(scene.chart.packed, *scene.size, shape)
     surface = Surface(tile.pixels, placing(draws, 0.3), shade, tile.rim(0.45), shape.frame, 1.0, shadow=0.4)
     return Drawing(field, 2.0, lambda level: surface)
 
 
 @njit(cache=True, error_model="numpy")
-def _glasses_field(chart, height, width, shape):
+def _glasses_field(packed, height, width, shape):
     field = np.empty((NODES, NODES), np.float32)
     shade = np.empty((NODES, NODES), np.float32)
+    chart = unpacked(packed)
     middle, between = (chart.left_u + chart.right_u) / 2, (chart.right_u - chart.left_u) / 2
     wide, high = width / NODES, height / NODES
     for i in range(NODES):
@@ -100,28 +100,24 @@ def draw_mask(draws: Draws, scene: Scene) -> Drawing:
     shape = _mask(scene.pool, pick_shape(draws, scene.pool))
     tile = pick_tile(draws, scene.pool, "fleece" if shape.medical else "cloth")
     chart, place = scene.chart, placing(draws, 1.0)
-    field, top_edge, sides, loops, shade = _mask_field(chart, *scene.size, shape)
+    loop_level = chart.mouth_v + 0.35 + shape.arch  # how far the mask is up when the loops show
+    field, top_edge, sides, loops, shade = _mask_field(chart.packed, *scene.size, shape, loop_level)
 
     def surface(level: float) -> Surface:
-        outline = _mask_outline(level, top_edge, sides, loops, _loop_level(chart, shape))
+        outline = _mask_outline(level, top_edge, sides, loops, loop_level)
         return Surface(tile.pixels, place, shade, tile.rim(0.8), 0.012, 0.7, shadow=0.45, outline=outline)
 
     return Drawing(field, chart.mouth_v + 0.75, surface)
 
 
 @njit(cache=True, error_model="numpy")
-def _loop_level(chart, shape):
-    """How far the mask is up when the loops around the ears show."""
-    return chart.mouth_v + 0.9 - 0.6 + shape.arch + 0.05
-
-
-@njit(cache=True, error_model="numpy")
-def _mask_field(chart, height, width, shape):
+def _mask_field(packed, height, width, shape, loop_level):
     """The growth field; the top edge's height over the chin, distance beyond the sides and from the loops; shade."""
     field = np.empty((NODES, NODES), np.float32)
     tops, sides = np.empty_like(field), np.empty_like(field)
     loops, shade = np.empty_like(field), np.empty_like(field)
-    chin, loop_level = chart.mouth_v + 0.9, _loop_level(chart, shape)
+    chart = unpacked(packed)
+    chin = chart.mouth_v + 0.9
     wide, high = width / NODES, height / NODES
     for i in range(NODES):
         for j in range(NODES):
@@ -179,22 +175,22 @@ def draw_hair(draws: Draws, scene: Scene) -> Drawing:
     shape = _hair(scene.pool, pick_shape(draws, scene.pool))
     side = draws.uniform(-0.7, 0.7)
     tile = pick_tile(draws, scene.pool, "hair")
-    field, beside, shade = _hair_field(scene.chart, *scene.size, shape, side)
+    field, beside, shade = _hair_field(scene.chart.packed, *scene.size, shape, side)
     place, rim = placing(draws, 1.0), tile.rim(0.5)
 
     def surface(level: float) -> Surface:
-        outline = cv2.max(cv2.subtract(field, level), beside)
+        outline = np.maximum(field - np.float32(level), beside)
         return Surface(tile.pixels, place, shade, rim, 0.008, 0.35, 0.008, 0.45, 0.02, outline=outline)
 
     return Drawing(np.where(beside <= 0, field, np.float32(FAR)), 1.6, surface)
 
 
 @njit(cache=True, error_model="numpy")
-def _hair_field(chart, height, width, shape, side):
+def _hair_field(packed, height, width, shape, side):
     """How far each node lies below the tips at level 0, and how far beside the head; shade."""
     field = np.empty((NODES, NODES), np.float32)
     beside, shade = np.empty_like(field), np.empty_like(field)
-    count = len(shape.coarse)
+    chart, count = unpacked(packed), len(shape.coarse)
     wide, high = width / NODES, height / NODES
     for i in range(NODES):
         for j in range(NODES):
