@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_modules.errors import Stopped, UserError
 from fau_mae.prepare_cli import add_prepare
-from fau_mae.sweep_cli import add_sweep
+from fau_mae.sweep_cli import add_dashboard, add_sweep
 from fau_mae.sweeps import name_trial
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     add_sweep(commands, _command)
     _add_report(commands)
+    add_dashboard(commands, _command)
     _add_detect(commands)
     _add_occlude(commands)
     _add_evaluate_predictions(commands)

@@ -73,7 +73,7 @@ def project() -> str:
 def _run_id(out: Path) -> str:
     """The W&B run of this stage, drawn when it first starts and kept beside it."""
     path = out / "wandb-id.txt"
-    if not path.is_file() and rank_zero_only.rank == 0:
+    if not path.is_file() and getattr(rank_zero_only, "rank", 0) == 0:
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(secrets.token_hex(4))
     return path.read_text() if path.is_file() else ""
@@ -95,7 +95,7 @@ def take_agent_run() -> dict[str, str]:
 
 def log_to_agent_run(agent: Mapping[str, str], out: Path, metrics: Mapping[str, float]) -> None:
     """Tell the agent's run what came out of a whole experiment."""
-    settings = {"silent": True, "console": "off", "save_code": False}
+    settings: dict[str, Any] = {"silent": True, "console": "off", "save_code": False}
     settings |= {n.removeprefix("WANDB_").lower(): agent[n] for n in AGENT_VARIABLES[1:] if agent.get(n)}
     with wandb.init(
         id=agent["WANDB_RUN_ID"],

@@ -18,6 +18,7 @@ COMMANDS = (
     "evaluate",
     "sweep",
     "report",
+    "dashboard",
     "detect",
     "occlude",
     "evaluate-predictions",

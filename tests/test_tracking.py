@@ -62,9 +62,9 @@ def test_a_stage_taken_up_again_online_goes_on_in_its_run(no_key: pytest.MonkeyP
 
 def test_licensed_faces_are_logged_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAU_MAE_LOG_FACES", raising=False)
-    assert wandb_log._may_show("synthetic") and not wandb_log._may_show("bp4d")
+    assert wandb_log.may_show("synthetic") and not wandb_log.may_show("bp4d")
     monkeypatch.setenv("FAU_MAE_LOG_FACES", "1")
-    assert wandb_log._may_show("bp4d")
+    assert wandb_log.may_show("bp4d")
 
 
 def test_curves_hold_every_macro_figure_once_with_the_clean_start_of_each_kind(tmp_path: Path) -> None:

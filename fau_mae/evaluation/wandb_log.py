@@ -46,7 +46,7 @@ def log_evaluation(folder: Path, results: pd.DataFrame, config: Mapping[str, Any
         folder / "evaluate", experiment, int(fold), int(seed), dataset, kinds, _plain(config)
     )
     with run:
-        faces = _faces(folder) if _may_show(dataset) else {}
+        faces = _faces(folder) if may_show(dataset) else {}
         for step in curve_steps(results):
             pictures = faces.get(step["occlusion/severity"], {})
             run.log({**step, **pictures})
@@ -101,7 +101,7 @@ def _with_labels(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(label=labels)
 
 
-def _may_show(dataset: str) -> bool:
+def may_show(dataset: str) -> bool:
     """Whether faces may be logged: rendered ones always, licensed ones only if the user says so."""
     return dataset in FREE_DATASETS or os.environ.get("FAU_MAE_LOG_FACES") == "1"
 
