@@ -94,7 +94,9 @@ def _gaps(
     gaps: dict[tuple[float | None, str], Floats] = {}
     for metric in METRICS:
         found = {s: curves.gap(own, other, rival, kind, s, metric) for s in steps}
-        known = {(s, metric): gap for s, gap in found.items() if gap is not None}
+        known: dict[tuple[float | None, str], Floats] = {
+            (s, metric): gap for s, gap in found.items() if gap is not None
+        }
         gaps |= known
         if known:
             gaps[None, metric] = np.mean(list(known.values()), axis=0)

@@ -136,7 +136,7 @@ def differences(curves: dict[int, Curves]) -> list[dict[str, Any]]:
                 values = _numbers((row.severity, row.value, row.low, row.high))
                 gaps.setdefault(row.metric, {}).setdefault(row.kind, []).append(values)
             if gaps:
-                record = {"a": _series(number, own), "b": _series(other, rival), "gaps": gaps}
+                record: dict[str, Any] = {"a": _series(number, own), "b": _series(other, rival), "gaps": gaps}
                 shared = curves[number].shared_folds(own, curves[other], rival)
                 if not shared == curves[number].folds(own) == curves[other].folds(rival):
                     record["folds"] = shared
