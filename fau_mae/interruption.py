@@ -61,11 +61,12 @@ class Interruption(Callback):
 
     def __init__(self, folder: Path, minutes: float):
         self.path, self.seconds = folder / LAST, 60 * minutes
-        self._asked = 0  # number of the signal, 0 = none
+        self._asked = self._stopping = 0  # number of a signal, 0 = none
         self._replaced: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._asked, self._saved = 0, time.monotonic()
+        self._asked = self._stopping = 0
+        self._saved = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             self._replaced = {signum: signal.signal(signum, self._ask) for signum in _STOPS}
 
@@ -83,10 +84,14 @@ class Interruption(Callback):
         trainer.save_checkpoint(self.path)
         self._saved = time.monotonic()
         if trainer.strategy.reduce_boolean_decision(bool(self._asked), all=False):
-            signum = self._asked or signal.SIGTERM
-            if signum == signal.SIGUSR1 and callable(requeue := self._replaced[signum]):
-                requeue(signum, None)
-            raise Stopped(signum)
+            self._stopping = self._asked or signal.SIGTERM
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        if not self._stopping:  # only now are the metrics of the step that was saved in the log
+            return
+        if self._stopping == signal.SIGUSR1 and callable(requeue := self._replaced[signal.SIGUSR1]):
+            requeue(signal.SIGUSR1, None)
+        raise Stopped(self._stopping)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for signum, handler in self._replaced.items():

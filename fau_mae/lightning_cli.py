@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import difflib
+import errno
 import inspect
 import io
 import json
@@ -33,7 +34,7 @@ from fau_mae.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpo
 from fau_mae.losses import AULossConfig
 from fau_mae.plan import FINISHED, last_checkpoint
 from fau_mae.tasks.au_task import AUTask
-from fau_mae.tasks.optim import OptimConfig
+from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
 
 _STRICT = {"exit_on_error": False}
 OPTION_GROUPS = (OptimConfig, AULossConfig, DistilConfig)  # nested under a model's init_args
@@ -91,7 +92,7 @@ class StageCLI(LightningCLI):
         )
 
     def before_fit(self) -> None:
-        """Keep the whole config, as a file and in W&B."""
+        """Keep the whole config, as a file and in W&B, and say what the learning rate comes to."""
         self._started = time.monotonic()
         config = self.config.fit
         text = self._parser("fit").dump(config, skip_validation=True)
@@ -100,7 +101,17 @@ class StageCLI(LightningCLI):
             write_atomically(Path(config.out) / "config.yaml", text)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
-                logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
+                logger.experiment.config.update(yaml.safe_load(text) | self._rate(), allow_val_change=True)
+        if self.trainer.is_global_zero:
+            print(
+                "{global_batch} faces a step, peak learning rate {peak_lr:.3g}".format(**self._rate()),
+                flush=True,
+            )
+
+    def _rate(self) -> dict[str, float]:
+        """The batch of an optimiser step over all processes, and the rate that follows from it."""
+        batch = global_batch(self.trainer, self.datamodule.batch_size)
+        return {"global_batch": batch, "peak_lr": peak_lr(self.model.optim, batch)}
 
     def after_fit(self) -> None:
         if self.trainer.is_global_zero and self.trainer.state.finished:
@@ -110,6 +121,8 @@ class StageCLI(LightningCLI):
                 if isinstance(logger, WandbLogger):
                     tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
             (Path(self.config.fit.out) / FINISHED).touch()
+            for requeued in Path(self.config.fit.out).glob("hpc_ckpt_*.ckpt"):  # Lightning's, on Slurm
+                requeued.unlink()
 
     def _cost(self) -> dict[str, float | int | str]:
         """What this training took; after an interruption, the last part of it."""
@@ -125,6 +138,7 @@ class StageCLI(LightningCLI):
             "device": self.trainer.strategy.root_device.type,
             "processes": self.trainer.world_size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
+            **self._rate(),
         }
 
 
@@ -154,9 +168,24 @@ def run_lightning(arguments: Sequence[str]) -> Path:
         )
     except argparse.ArgumentError as error:
         raise UserError(_one_line(str(error))) from error
+    except (OSError, RuntimeError) as error:  # torch wraps what a file says into its own kind
+        if (full := _disk_is_full(error)) is None:
+            raise
+        raise UserError(
+            f"cannot write: {full.strerror}; free some space, then the same command goes on"
+        ) from error
     finally:
         tracking.finish()
     return Path(cli.config[cli.subcommand].out)
+
+
+def _disk_is_full(error: BaseException | None) -> OSError | None:
+    """The complaint of a disk or a quota that is full among the causes of `error`."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def check_line(arguments: Sequence[str]) -> None:
@@ -191,7 +220,9 @@ def _set_metrics_aside(out: Path) -> None:
 def _join_metrics(out: Path) -> None:
     """One metrics.csv of all parts; steps that were repeated after an interruption count once, the last time."""
     parts = [*sorted(out.glob("metrics.part*.csv")), out / "metrics.csv"]
-    tables = [pd.read_csv(part) for part in parts if part.stat().st_size]
+    tables = [pd.read_csv(part) for part in parts if part.exists() and part.stat().st_size]
+    if not tables:
+        return
     for i, table in enumerate(tables[:-1]):
         tables[i] = table[table["step"] < min(later["step"].min() for later in tables[i + 1 :])]
     write_atomically(out / "metrics.csv", pd.concat(tables, ignore_index=True).to_csv(index=False))

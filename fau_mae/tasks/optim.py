@@ -32,10 +32,9 @@ class OptimConfig:
     beta2: float = 0.999
 
 
-def global_batch(trainer: L.Trainer) -> int:
-    """Faces of one optimiser step: faces per process × processes × steps whose gradients are accumulated."""
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    return data.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+def global_batch(trainer: L.Trainer, batch_size: int) -> int:
+    """Faces of one optimiser step: `batch_size` per process × processes × batches whose gradients are accumulated."""
+    return batch_size * trainer.world_size * trainer.accumulate_grad_batches
 
 
 def peak_lr(config: OptimConfig, batch: int) -> float:
@@ -46,7 +45,8 @@ def peak_lr(config: OptimConfig, batch: int) -> float:
 def configure(module: nn.Module, config: OptimConfig, trainer: L.Trainer) -> dict[str, Any]:
     """Optimiser and per-step scheduler in Lightning's form, over the parameters that want gradients."""
     total_steps = int(trainer.estimated_stepping_batches)
-    lr = peak_lr(config, global_batch(trainer))
+    batch_size = trainer.datamodule.batch_size  # type: ignore[attr-defined]
+    lr = peak_lr(config, global_batch(trainer, batch_size))
     optimizer = torch.optim.AdamW(
         parameter_groups(module, config, lr), lr=lr, betas=(0.9, config.beta2), fused=_can_fuse(module)
     )
