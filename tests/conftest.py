@@ -61,3 +61,9 @@ def fau_mae(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., in
 
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def no_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without W&B runs: a second saved per stage, where they are not what is tested."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -13,6 +13,7 @@ from data_modules.store import FaceStore
 from fau_mae.config_files import experiments_root, read_config
 
 FauMae = Callable[..., int]
+pytestmark = pytest.mark.usefixtures("no_wandb")
 ROOT = experiments_root()
 YAMLS = sorted(ROOT.rglob("*.yaml"))
 STAGES = [path for path in YAMLS if "class_path" in read_config(path).get("model", {})]

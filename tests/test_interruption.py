@@ -19,6 +19,7 @@ from test_stages import assert_same_training, power_cut
 from data_modules.store import FaceStore
 
 FauMae = Callable[..., int]
+pytestmark = pytest.mark.usefixtures("no_wandb")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from data_modules.synthetic import prepare_synthetic
 from fau_mae.tasks.optim import OptimConfig, peak_lr
 
 FauMae = Callable[..., int]
+pytestmark = pytest.mark.usefixtures("no_wandb")
 TWO = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--data.batch_size=2"]
 SCRATCH = "--model.init_args.init_from=null"
 
