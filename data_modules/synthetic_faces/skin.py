@@ -1,14 +1,16 @@
 """Painted skin: tone, blotches, lips, brows, beard stubble, make-up, freckles and fine relief on the skin
 atlas."""
 
+import functools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 
 from data_modules.synthetic_faces.atlas import HEIGHT, TEXELS, WIDTH, atlas, blob, noise, strokes, texel_of
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
-from data_modules.synthetic_faces.wrinkles import wrinkle_maps
+from data_modules.synthetic_faces.wrinkles import halve, wrinkle_maps
 
 # Skin tones from light to dark, sRGB.
 _TONES = np.array([[244, 214, 196], [236, 197, 170], [223, 178, 146], [202, 152, 116], [172, 120, 85],
@@ -18,14 +20,30 @@ BROW_PART, LIP_PART = 1, 2
 
 
 @dataclass(frozen=True)
-class Skin:
+class SkinMaps:
     """Textures on the skin atlas."""
 
     albedo: np.ndarray  # (H, W, 3) float32, linear RGB
     relief: np.ndarray  # (H, W) float32, decimetres: pores and lines of age
     part: np.ndarray  # (H, W) uint8: 0 plain, BROW_PART, LIP_PART
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """One person's skin."""
+
+    full: SkinMaps
     wrinkle_depth: float  # scale of the expression wrinkles
     oiliness: float  # scale of the highlights
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 a few people's maps, not all of them
+    def maps(self, halvings: int) -> SkinMaps:
+        """The textures at half the texels, so many times: for small pictures."""
+        full = self.full
+        part = full.part[(1 << halvings) // 2 :: 1 << halvings, (1 << halvings) // 2 :: 1 << halvings]
+        return SkinMaps(
+            halve(full.albedo, halvings), halve(full.relief, halvings), np.ascontiguousarray(part)
+        )
 
 
 def sample_skin(
@@ -47,10 +65,9 @@ def sample_skin(
     brow_cover = _brows(rng, maleness)
     _blend(albedo, hair * 0.75 + 0.006, brow_cover)
     part = np.where(atlas().lips > 0.5, LIP_PART, np.where(brow_cover > 0.25, BROW_PART, 0))
+    maps = SkinMaps(np.clip(albedo, 0.002, 1), _relief(rng, age), part.astype(np.uint8))
     return Skin(
-        albedo=np.clip(albedo, 0.002, 1).astype(np.float32),
-        relief=_relief(rng, age),
-        part=part.astype(np.uint8),
+        full=maps,
         wrinkle_depth=float(rng.uniform(0.7, 1.1) + 0.4 * age),
         oiliness=float(rng.uniform(0.5, 1.2)),
     )
@@ -63,24 +80,38 @@ def linear(srgb: np.ndarray) -> np.ndarray:
 
 def _blend(albedo: np.ndarray, colour: np.ndarray, cover: np.ndarray) -> None:
     """Lay a colour over the albedo (H, W, 3), in place; `cover` (H, W) in 0-1."""
-    cover = np.clip(cover, 0, 1)[..., None].astype(np.float32)
-    albedo *= 1 - cover
-    albedo += cover * np.asarray(colour, np.float32)
+    _lay(albedo, cover.astype(np.float32, copy=False), np.ones(3, np.float32), np.asarray(colour, np.float32))
+
+
+def _tint(albedo: np.ndarray, absorbed: list[float], cover: np.ndarray) -> None:
+    """Take a share of each colour from the albedo (H, W, 3), in place; `cover` (H, W) in 0-1."""
+    absorbed = np.array(absorbed, np.float32)
+    _lay(albedo, cover.astype(np.float32, copy=False), absorbed, np.zeros(3, np.float32))
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _lay(albedo, cover, absorbed, colour):
+    zero, one = np.float32(0), np.float32(1)
+    for row in range(albedo.shape[0]):
+        for column in range(albedo.shape[1]):
+            share = min(one, max(zero, cover[row, column]))
+            if share > zero:
+                for k in range(3):
+                    kept = one - share * absorbed[k]
+                    albedo[row, column, k] = albedo[row, column, k] * kept + share * colour[k]
 
 
 def _flesh(rng: np.random.Generator, base: np.ndarray, tone: float, age: float) -> np.ndarray:
     """Tone, mottling, blood in cheeks, nose and chin, shaded eye sockets."""
-    albedo = np.broadcast_to(base.astype(np.float32), (HEIGHT, WIDTH, 3)).copy()
-    albedo *= (1 + 0.035 * noise(rng, (4, 8, 16, 32, 64)))[..., None]
-    albedo *= 1 + 0.02 * noise(rng, (6, 12, 24))[..., None] * np.array([0.2, 1, 0.8], np.float32)
+    albedo = np.empty((HEIGHT, WIDTH, 3), np.float32)
+    light, hue = 1 + 0.035 * noise(rng, (4, 8, 16, 32, 64)), 0.02 * noise(rng, (6, 12, 24))
+    for k, share in enumerate((0.2, 1.0, 0.8)):
+        albedo[..., k] = np.float32(base[k]) * light * (1 + share * hue)
     blood = 0.8 * blob(0.38, 7.0, 0.17, 0.13) + 0.7 * blob(0, 6.93, 0.12, 0.1) + 0.3 * blob(0, 6.3, 0.15, 0.1)
-    blood *= rng.uniform(0.3, 1.1) * (1 - 0.1 * tone)
-    albedo *= 1 - blood[..., None].astype(np.float32) * np.array([0.02, 0.15, 0.12], np.float32)
+    _tint(albedo, [0.02, 0.15, 0.12], blood * (rng.uniform(0.3, 1.1) * (1 - 0.1 * tone)))
     sockets = rng.uniform(0.05, 0.25) * blob(0.3, 7.31, 0.17, 0.08)
     sockets += rng.uniform(0.02, 0.18) * (0.4 + age) * blob(0.3, 7.17, 0.13, 0.04)
-    albedo *= 1 - np.clip(sockets, 0, 0.5)[..., None].astype(np.float32) * np.array(
-        [0.6, 0.9, 0.8], np.float32
-    )
+    _tint(albedo, [0.6, 0.9, 0.8], np.minimum(sockets, 0.5))
     return albedo
 
 
@@ -93,11 +124,13 @@ def _paint_freckles(rng: np.random.Generator, albedo: np.ndarray, tone: float) -
         spots += [(place, 0.6, 0.25) for place in places]
     for _ in range(rng.poisson(1.5)):
         spots.append((np.array([rng.normal(0, 0.35), rng.uniform(6.3, 7.8)]), 1.0, 0.6))
+    if not spots:
+        return
     cover = np.zeros((HEIGHT, WIDTH), np.float32)
     for place, radius, strength in spots:
         u, v = texel_of(place[0], place[1])
         cv2.circle(cover, (int(u * 8), int(v * 8)), int(radius * 10), float(strength), -1, cv2.LINE_AA, 3)
-    albedo *= 1 - cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None] * np.array([0.4, 0.6, 0.7], np.float32)
+    _tint(albedo, [0.4, 0.6, 0.7], cv2.GaussianBlur(cover, (0, 0), 0.7))
 
 
 def _paint_lips(rng: np.random.Generator, albedo: np.ndarray, base: np.ndarray, maleness: float) -> None:
@@ -145,7 +178,7 @@ def _beard(rng: np.random.Generator) -> np.ndarray:
         6.06, 6.2, layout.y
     )  # not down the neck
     level = rng.choice([0.2, 0.4, 0.8], p=[0.5, 0.3, 0.2])
-    grain = np.clip(0.8 + 0.3 * rng.standard_normal(cover.shape), 0, 1.3)
+    grain = np.clip(0.8 + 0.3 * rng.standard_normal(cover.shape, np.float32), 0, 1.3)
     return cv2.GaussianBlur(cover.astype(np.float32), (0, 0), 4) * level * grain * (1 - layout.lips)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 
 from data_modules.synthetic_faces.atlas import atlas, blob, crease
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
@@ -20,6 +21,7 @@ class Relief:
     bulges: tuple[tuple[float, float, float, float, float], ...] = ()
 
 
+COARSEST = 3  # halvings of the skin atlas for small pictures
 _UNIT = 0.011  # decimetres: depth of an average furrow at full strength
 _DIMPLED_CHIN = tuple(
     (x, y, 0.015, 0.015, -0.9)
@@ -108,20 +110,41 @@ def wrinkle_maps() -> np.ndarray:
     return maps
 
 
+def halve(image: np.ndarray, times: int) -> np.ndarray:
+    """A map on the skin atlas (H, W, …) at half the texels, so many times."""
+    size = image.shape[1] >> times, image.shape[0] >> times
+    return image if not times else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 @functools.cache
-def left_half() -> np.ndarray:
-    """(H, W): 1 on the subject's left of the face, 0 on the right, soft between."""
-    return np.clip(atlas().x / 0.12 + 0.5, 0, 1).astype(np.float32)
+def _creases(halvings: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Wrinkle maps (A, H, W), the bounds (A, 4) of what is not flat in each (top, bottom, left, right), and
+    the subject's left (H, W): 1 there, 0 on the right, soft between."""
+    maps = np.stack([halve(relief, halvings) for relief in wrinkle_maps()])
+    bounds = np.zeros((len(maps), 4), np.int64)
+    for row, relief in enumerate(maps):
+        steep = np.abs(relief) > 1e-3 * _UNIT
+        if steep.any():
+            rows, columns = np.flatnonzero(steep.any(1)), np.flatnonzero(steep.any(0))
+            bounds[row] = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    left = np.clip(halve(atlas().x, halvings) / 0.12 + 0.5, 0, 1).astype(np.float32)
+    return maps, bounds, left
 
 
-def expression_relief(rest: np.ndarray, strength: np.ndarray, depth: float) -> np.ndarray:
+def expression_relief(rest: np.ndarray, halvings: int, strength: np.ndarray, depth: float) -> np.ndarray:
     """The face's own relief `rest` (H, W) plus the wrinkles of AU strengths (A, 2), scaled by the skin's
-    `depth`."""
-    maps, left = wrinkle_maps(), left_half()
+    `depth`; all maps halved `halvings` times."""
     relief = rest.copy()
-    for row in np.flatnonzero(strength.any(1)):
-        if RENDERED_AUS[row] not in RELIEFS:
-            continue
-        on_left, on_right = depth * strength[row] ** 1.2
-        relief += maps[row] * (on_right if on_left == on_right else on_right + (on_left - on_right) * left)
+    _add_creases(relief, *_creases(halvings), (depth * strength**1.2).astype(np.float32))
     return relief
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def _add_creases(relief, maps, bounds, left, weight):
+    for a in range(len(maps)):
+        on_right, difference = weight[a, 1], weight[a, 0] - weight[a, 1]
+        if on_right == 0 and difference == 0:
+            continue
+        for row in range(bounds[a, 0], bounds[a, 1]):
+            for column in range(bounds[a, 2], bounds[a, 3]):
+                relief[row, column] += maps[a, row, column] * (on_right + difference * left[row, column])
