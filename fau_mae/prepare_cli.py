@@ -24,6 +24,14 @@ def add_prepare(commands: argparse._SubParsersAction, add_command: AddCommand) -
     synthetic.add_argument("--size", type=int, default=96, help="pixels of a side")
     synthetic.add_argument("--seed", type=int, default=0, help="of everything random")
     synthetic.add_argument(
+        "--style", default="bp4d", help="how often AUs occur and co-occur: bp4d, disfa or balanced"
+    )
+    synthetic.add_argument(
+        "--clips",
+        action="store_true",
+        help="each person's frames are one clip: AUs rise, hold and fall, the head moves",
+    )
+    synthetic.add_argument(
         "--preview", type=Path, default=None, help="also write a contact sheet (.png, .jpg)"
     )
 
@@ -81,9 +89,10 @@ def _prepare(options: argparse.Namespace) -> None:
     counts = ", ".join(f"{number} {name}" for name, number in store.info.counts.items())
     print(f"{options.out}: {counts}; AUs {' '.join(map(str, store.info.aus))}")
     if getattr(options, "preview", None) is not None:
-        from data_modules.synthetic_faces.sheets import preview_sheet
+        from data_modules.synthetic_faces.sheets import clip_sheet, preview_sheet
 
-        print(f"contact sheet: {preview_sheet(options.preview, options.seed)}")
+        draw = clip_sheet if options.clips else preview_sheet
+        print(f"contact sheet: {draw(options.preview, options.seed, style_name=options.style)}")
     if options.check:
         from data_modules.summary import summarise, summary_text, write_summary_page
 

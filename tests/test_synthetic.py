@@ -10,10 +10,11 @@ from datasets import load_from_disk
 from data_modules import synthetic
 from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
+from data_modules.store import FaceStore
 from data_modules.store_writer import StoreWriter
 from data_modules.synthetic import prepare_synthetic
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD
-from data_modules.synthetic_faces.sheets import preview_sheet
+from data_modules.synthetic_faces.sheets import clip_sheet, preview_sheet
 
 
 def small(out, **changes):
@@ -83,6 +84,55 @@ def test_clips_are_sequences(tmp_path):
     assert max(steps) < 12  # neighbours look alike
 
 
+def test_command_line_makes_clips(fau_mae, tmp_path, capsys):
+    """Frames of a person follow each other: neutral at first, AUs that rise and fall, labelled one by one."""
+    arguments = ["--identities", 2, "--frames", 60, "--size", 32, "--seed", 4, "--workers", 1]
+    assert fau_mae("prepare", "synthetic", "--clips", *arguments, "--out", tmp_path / "clips") == 0
+    assert "120 rows" in capsys.readouterr().out
+    store = FaceStore(tmp_path / "clips")
+    assert set(store.table["task"]) == {"clip"} and store.table["frame"] == [*range(60)] * 2
+    for start in (0, 60):
+        intensity = store.column("intensity")[start : start + 60]
+        steps = np.abs(np.diff(intensity, axis=0))
+        assert (intensity[0] == 0).all() and (intensity[-1] < 1).all() and intensity.max() > 1.5
+        assert steps[:, [au != 25 for au in SYNTHETIC_AUS]].max() < 1.5  # AU25 begins at 1: a visible gap
+        np.testing.assert_array_equal(
+            store.column("labels")[start : start + 60], intensity >= PRESENCE_THRESHOLD
+        )
+        nose = np.stack([store.landmarks(start + k)[30] for k in range(60)])
+        assert (
+            0.1 < np.ptp(nose, axis=0).max() and np.abs(np.diff(nose, axis=0)).max() < 1.5
+        )  # moves, smoothly
+
+
+def test_command_line_styles_differ(fau_mae, tmp_path):
+    rates = {}
+    for style in ("bp4d", "disfa"):
+        out = tmp_path / style
+        arguments = ["--identities", 1, "--frames", 40, "--size", 32, "--workers", 1, "--out", out]
+        assert fau_mae("prepare", "synthetic", "--style", style, *arguments) == 0
+        store = FaceStore(out)
+        assert store.info.options["style"] == style
+        rates[style] = store.column("labels").mean()
+    assert rates["disfa"] < 0.6 * rates["bp4d"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--style", "happy", "unknown style 'happy'"),
+        ("--size", "8", "size must be a whole number from 32 to 1024"),
+        ("--frames", "0", "frames must be"),
+        ("--seed", "-1", "seed must be"),
+    ],
+)
+def test_command_line_refuses_in_one_line(fau_mae, tmp_path, capsys, option, value, words):
+    assert fau_mae("prepare", "synthetic", "--out", tmp_path / "store", option, value) == 2
+    error = capsys.readouterr().err.strip()
+    assert words in error and "\n" not in error
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -94,7 +144,7 @@ def test_clips_are_sequences(tmp_path):
         ({"seed": 2**40}, "seed must be"),
         ({"first_identity": 99_999}, "at most 100000"),
         ({"workers": 0}, "workers must be"),
-        ({"style_name": "happy"}, "unknown style 'happy'"),
+        ({"style": "happy"}, "unknown style 'happy'"),
     ],
 )
 def test_wrong_values_are_one_line(tmp_path, changes, words):
@@ -126,3 +176,8 @@ def test_preview(tmp_path):
     with pytest.raises(UserError, match=r"\.png or \.jpg"):
         preview_sheet(tmp_path / "sheet.tiff", size=40, columns=1, rows=1)
     assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
+
+
+def test_clip_preview(tmp_path):
+    path = clip_sheet(tmp_path / "clips.png", seed=2, size=32, columns=4, rows=2)
+    assert cv2.imread(str(path)).shape == (64, 128, 3)

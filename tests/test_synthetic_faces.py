@@ -25,7 +25,7 @@ from data_modules.synthetic_faces.sampler import (
     STYLES,
     resolve_conflicts,
     split_sides,
-    style,
+    named_style,
 )
 from data_modules.synthetic_faces.scene import studio_scene
 
@@ -45,7 +45,7 @@ def people():
 
 @pytest.mark.parametrize("name", STYLES)
 def test_draws_have_the_documented_marginals_and_correlations(name):
-    chosen = style(name)
+    chosen = named_style(name)
     rng = np.random.default_rng(0)
     latents = chosen.latents(rng, 50_000)
     intensity = chosen.intensities(latents)
@@ -57,7 +57,7 @@ def test_draws_have_the_documented_marginals_and_correlations(name):
 
 
 def test_strong_pairs_occur_together_and_opposites_apart():
-    correlations = style("bp4d").correlations
+    correlations = named_style("bp4d").correlations
 
     def between(a: int, b: int) -> float:
         return correlations[RENDERED_AUS.index(a), RENDERED_AUS.index(b)]
@@ -70,7 +70,7 @@ def test_strong_pairs_occur_together_and_opposites_apart():
 
 def test_unknown_style():
     with pytest.raises(UserError, match="unknown style"):
-        style("emotions")
+        named_style("emotions")
 
 
 @settings(max_examples=200, deadline=None)
@@ -89,7 +89,7 @@ def test_conflicts_are_resolved(seed):
 @given(st.integers(0, 2**32 - 1))
 def test_the_stronger_side_is_the_label(seed):
     rng = np.random.default_rng(seed)
-    intensity = style("balanced").draw(rng, 1)[0]
+    intensity = named_style("balanced").draw(rng, 1)[0]
     sides = split_sides(rng, intensity)
     np.testing.assert_allclose(sides.max(1) * 5, intensity, atol=1e-5)
     assert (sides >= 0).all() and (sides <= 1).all()
@@ -184,6 +184,20 @@ def test_lips_seal_whatever_parts_them(people, number):
         parted = render_frame(people[number], strengths(*aus, 25, level=0.4), True, studio_scene(), 224)
         assert parted.intensity[row] >= PRESENCE_THRESHOLD
         assert (parted.segmentation == materials.MOUTH).sum() > 25, aus
+
+
+@pytest.mark.parametrize("number", PEOPLE)
+def test_only_au43_closes_the_eyes(people, number):
+    def eye_pixels(*aus: int) -> int:
+        frame = render_frame(people[number], strengths(*aus), False, studio_scene(), 224)
+        return int((frame.segmentation == materials.EYE).sum())
+
+    still = eye_pixels()
+    for aus in ((7,), (6, 7), (6, 7, 12), (4, 6, 7, 9, 10, 12)):
+        assert eye_pixels(*aus) > 0.15 * still, aus
+    assert eye_pixels(5) > 1.2 * still > eye_pixels(7)
+    lashes = people[number].lashes * 0.4 * still  # closed lids show nothing but lashes
+    assert eye_pixels(43) <= 0.06 * still + lashes
 
 
 def test_wider_mouths_have_higher_au25(people):

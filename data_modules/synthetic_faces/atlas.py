@@ -92,9 +92,7 @@ def _interpolate(values, screen, triangles, number):
                 w1, w2 = weights_at(screen, a, b, c, np.float32(column) + half, np.float32(row) + half)
                 for k in range(values.shape[1]):
                     first = values[a, k]
-                    image[row, column, k] = (
-                        first + w1 * (values[b, k] - first) + w2 * (values[c, k] - first)
-                    )
+                    image[row, column, k] = first + w1 * (values[b, k] - first) + w2 * (values[c, k] - first)
     return image
 
 

@@ -37,6 +37,7 @@ class Bust:
     casting: np.ndarray  # (S, 3) int32, those triangles, as numbers of `casters`
     traits: np.ndarray  # (V + W, TRAITS) float32, columns of `traits`
     eyes: np.ndarray  # (2, 3) float32, canonical centres of the eyeballs
+    eyeballs: np.ndarray  # vertices of both
 
 
 @functools.lru_cache(maxsize=2)
@@ -69,7 +70,8 @@ def build_bust(identity: Identity) -> Bust:
         casters=casters.astype(np.int32),
         casting=renumbered.reshape(-1, 3).astype(np.int32),
         traits=values,
-        eyes=_eye_centres(),
+        eyes=np.stack([rig.vertices[ball].mean(0) for ball in _eyeballs()]),
+        eyeballs=np.concatenate(_eyeballs()),
     )
 
 
@@ -81,9 +83,7 @@ def _vertex_traits(cut: hair.Hair, mane: hair.Mane, origin: np.ndarray) -> np.nd
     values[:surface, traits.COVER], values[surface:, traits.COVER] = cut.cover, mane.cover
     values[surface:, traits.HEIGHT] = mane.height
     values[surface:, traits.STRAND_U : traits.STRAND_V + 1] = mane.strand
-    values[:, traits.NEEDED] = (
-        0.62 * values[:, traits.HEIGHT] - 1.1 * values[:, traits.COVER] + 0.75
-    ) / 0.65
+    values[:, traits.NEEDED] = (0.62 * values[:, traits.HEIGHT] - 1.1 * values[:, traits.COVER] + 0.75) / 0.65
     return values
 
 
@@ -131,11 +131,9 @@ def _coarse_triangles() -> np.ndarray:
 
 
 @functools.cache
-def _eye_centres() -> np.ndarray:
+def _eyeballs() -> list[np.ndarray]:
     rig = load_rig()
-    return np.stack(
-        [rig.vertices[np.unique(rig.triangles[rig.material == side])].mean(0) for side in (LEFT_EYE, RIGHT_EYE)]
-    )
+    return [np.unique(rig.triangles[rig.material == side]) for side in (LEFT_EYE, RIGHT_EYE)]
 
 
 def turn_head(bust: Bust, surface: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

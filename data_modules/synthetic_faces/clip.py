@@ -14,7 +14,7 @@ from data_modules.synthetic_faces.sampler import (
     RENDERED_AUS,
     resolve_conflicts,
     split_sides,
-    style,
+    named_style,
 )
 from data_modules.synthetic_faces.scene import Scene, sample_scene
 
@@ -24,9 +24,9 @@ _BLINK = 7  # frames of a blink
 
 
 def draw_clip(
-    identity: Identity, seed: int, frames: int, size: int, style_name: str = "bp4d"
+    identity: Identity, seed: int, frames: int, size: int, style_name: str = "bp4d", step: int = 1
 ) -> Iterator[Frame]:
-    """The first `frames` frames, at 25 a second, of a person's clip.
+    """The first `frames` frames, at 25 a second, of a person's clip; every `step`-th of them.
 
     Every 60 frames a new expression is drawn from the style; each of its AUs has its own onset (6-14
     frames), apex and offset (8-18). The same (renderer version, seed, identity, frame) gives the same frame,
@@ -35,11 +35,11 @@ def draw_clip(
     first = sample_scene(frame_stream(identity, seed, 0))
     episode, strength, envelopes = -1, np.zeros((len(RENDERED_AUS), 2), np.float32), np.zeros((0, 0))
     lip_row = RENDERED_AUS.index(25)
-    for index in range(frames):
+    for index in range(0, frames, step):
         if index // _EPISODE != episode:
             episode = index // _EPISODE
             rng = frame_stream(identity, seed, episode + 1)
-            strength = split_sides(rng, resolve_conflicts(style(style_name).draw(rng, 1)[0])[0])
+            strength = split_sides(rng, resolve_conflicts(named_style(style_name).draw(rng, 1)[0])[0])
             envelopes = _envelopes(rng)
         now = strength * envelopes[:, index % _EPISODE, None].astype(np.float32)
         lips_part = bool(now[lip_row].max() * 5 >= PRESENCE_THRESHOLD)

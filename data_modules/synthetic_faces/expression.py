@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_modules.synthetic_faces.assets import SKIN, load_rig
+from data_modules.synthetic_faces.assets import load_rig
 from data_modules.synthetic_faces.kernels import add_rows
+from data_modules.synthetic_faces.lids import lid_gain, set_lids
+from data_modules.synthetic_faces.lips import set_lips
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
 
 
@@ -60,114 +62,73 @@ CORRECTIVES: list[tuple[int, int, list[tuple[str, float]]]] = [
     (5, 7, _both("unit/eyeSquint*", -0.3)),  # a raised lid does not close under the tightener
 ]
 
-_SEAM_Y = 6.608  # canonical height of the line between the lips
-_MOUTH_HALF_WIDTH = 0.25
-_PAIR_X = np.linspace(-0.21, 0.21, 15)  # where the lip gap is measured
-_FULL_GAP = 0.20  # lip gap at AU25 intensity 5; a unit is the distance between the eyes / 0.62
+_NARROW, _BLINK = RENDERED_AUS.index(7), RENDERED_AUS.index(43)
 _STILL = 1e-5  # decimetres: less is no movement
-_LEAST_GAP = 0.035  # parted lips show at least this gap
 
 
 @dataclass(frozen=True)
 class ExpressionBasis:
-    """Surface offsets of each half AU and corrective, and the mouth's closing field."""
+    """Surface offsets of each half AU, subject's left then right, then of each half corrective."""
 
-    start: np.ndarray  # (2A + 2C + 1,) int64: rows of the left, the right half of each AU, then of correctives
+    start: np.ndarray  # (2A + 2C + 1,) int64: where the rows of each half begin
     index: np.ndarray  # (R,) int32, surface vertices
     offset: np.ndarray  # (R, 3) float32
-    upper_lip: np.ndarray  # (K,) vertices on the inner rim of the upper lip
-    lower_lip: np.ndarray  # (K,) their partners on the lower lip
-    mouth: np.ndarray  # (M,) vertices that follow when lips are moved together
-    follow: np.ndarray  # (M, K) how much of each pair's gap they follow; + for upper, - for lower
+
+    def rows(self, half: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices and offsets of one half."""
+        rows = slice(self.start[half], self.start[half + 1])
+        return self.index[rows], self.offset[rows]
 
 
 @functools.cache
 def expression_basis() -> ExpressionBasis:
-    rig = load_rig()
-    left = _smoothstep(-0.07, 0.07, rig.vertices[:, :1])  # (V, 1) the subject's left is +x
-    sides = (left, 1 - left)
-
-    def halves(morphs: list[tuple[str, float]]) -> np.ndarray:
-        control = np.zeros_like(rig.control)
-        for name, weight in morphs:
-            rig.add_morph(control, name, weight)
-        offset = rig.surface(control)
-        return np.stack([offset * side for side in sides])
-
     morphs = [*(MORPHS[number] for number in RENDERED_AUS), *(extra for _, _, extra in CORRECTIVES)]
-    offsets = np.concatenate([halves(chosen) for chosen in morphs]).astype(np.float32)  # (2A + 2C, V, 3)
+    offsets = np.concatenate([_halves(chosen) for chosen in morphs])  # (2A + 2C, V, 3)
     moved = np.abs(offsets).max(2) > _STILL
     start = np.concatenate([[0], np.cumsum(moved.sum(1))])
-    upper, lower = _lip_pairs()
-    mouth, follow = _closing_field()
-    index = np.nonzero(moved)[1].astype(np.int32)
-    return ExpressionBasis(start, index, offsets[moved], upper, lower, mouth, follow)
+    return ExpressionBasis(start, np.nonzero(moved)[1].astype(np.int32), offsets[moved])
 
 
-def _lip_pairs() -> tuple[np.ndarray, np.ndarray]:
-    """Vertices that face each other across the seam of the lips, one pair for each of `_PAIR_X`."""
-    rig = load_rig()
-    points = rig.vertices
-    skin = np.zeros(len(points), bool)
-    skin[rig.triangles[rig.material == SKIN]] = True
-    lips = np.flatnonzero(
-        skin & (rig.lips > 0.3) & (points[:, 2] > 1.42) & (np.abs(points[:, 1] - _SEAM_Y) < 0.05)
+@functools.cache
+def _lid_gains() -> np.ndarray:
+    """(2, 2): how AU7 and AU43 at full strength raise the gap of the subject's left and right eye."""
+    basis, count = expression_basis(), len(load_rig().vertices)
+    return np.array(
+        [[lid_gain(basis.rows(2 * row + side), count, side) for side in (0, 1)] for row in (_NARROW, _BLINK)]
     )
 
-    def nearest(above: bool) -> np.ndarray:
-        side = lips[(points[lips, 1] > _SEAM_Y) == above]
-        cost = np.abs(points[side, 0] - _PAIR_X[:, None]) + np.abs(points[side, 1] - _SEAM_Y)
-        return side[cost.argmin(1)]
 
-    return nearest(True), nearest(False)
-
-
-def _closing_field() -> tuple[np.ndarray, np.ndarray]:
-    """How vertices around the mouth follow the closing lips: half the gap at the rim, fading over the lip."""
-    points = load_rig().vertices
-    rise = points[:, 1] - _SEAM_Y
-    fade = np.exp(-((rise / 0.13) ** 2)) * _smoothstep(1.15, 1.35, points[:, 2])
-    fade *= _smoothstep(_MOUTH_HALF_WIDTH + 0.06, _MOUTH_HALF_WIDTH - 0.04, np.abs(points[:, 0]))
-    mouth = np.flatnonzero(fade > 0.01)
-    hat = 1 - np.abs(points[mouth, :1] - _PAIR_X) / (_PAIR_X[1] - _PAIR_X[0])
-    hat[points[mouth, 0] < _PAIR_X[0], 0] = 1
-    hat[points[mouth, 0] > _PAIR_X[-1], -1] = 1
-    follow = np.clip(hat, 0, 1) * (0.5 * fade[mouth] * np.where(rise[mouth] > 0, 1, -1))[:, None]
-    return mouth, follow.astype(np.float32)
+def _halves(morphs: list[tuple[str, float]]) -> np.ndarray:
+    """Surface offsets (2, V, 3) of morph targets on the subject's left and right."""
+    rig = load_rig()
+    left = _smoothstep(-0.07, 0.07, rig.vertices[:, :1])  # (V, 1) the subject's left is +x
+    control = np.zeros_like(rig.control)
+    for name, weight in morphs:
+        rig.add_morph(control, name, weight)
+    offset = rig.surface(control)
+    return np.stack([offset * left, offset * (1 - left)])
 
 
 def pose_expression(neutral: np.ndarray, strength: np.ndarray, lips_part: bool) -> tuple[np.ndarray, float]:
     """Move the neutral surface (V, 3), in canonical units, by AU strengths (A, 2), each 0-1.
 
-    `lips_part` False seals the lips whatever the other AUs do; True keeps them apart by a visible gap.
-    Returns the vertices and the AU25 intensity that the lip gap of the mesh then amounts to (0 when sealed,
-    else 1-5).
+    `lips_part` False seals the lips whatever the other AUs do; True keeps them apart by a visible gap. Only
+    AU43 closes the eyes. Returns the vertices and the AU25 intensity that the lip gap of the mesh then
+    amounts to (0 when sealed, else 1-5).
     """
-    basis = expression_basis()
+    basis, closing = expression_basis(), strength[_BLINK]
     points = neutral.copy()
     meeting = [
-        np.minimum(strength[RENDERED_AUS.index(a)], strength[RENDERED_AUS.index(b)]) for a, b, _ in CORRECTIVES
+        np.minimum(strength[RENDERED_AUS.index(a)], strength[RENDERED_AUS.index(b)])
+        for a, b, _ in CORRECTIVES
     ]
-    weights = np.concatenate([strength, meeting]).astype(np.float32).ravel()  # (2A + 2C,)
-    for run in np.flatnonzero(weights):
-        rows = slice(basis.start[run], basis.start[run + 1])
-        add_rows(points, weights[run], basis.index[rows], basis.offset[rows])
-    gap = points[basis.upper_lip] - points[basis.lower_lip]  # (K, 3)
-    if not lips_part:
-        points[basis.mouth] -= basis.follow @ (gap * [0.6, 1.0, 0.8])
-        return points, 0.0
-    opening = _opening(gap)
-    if opening < _LEAST_GAP:
-        bow = np.clip(1.2 - (_PAIR_X / 0.19) ** 2, 0, 1)[:, None] * [0, _LEAST_GAP - opening, 0]
-        points[basis.mouth] += (basis.follow @ bow).astype(np.float32)
-        opening = _LEAST_GAP
-    return points, float(np.clip(1 + 4 * (opening - _LEAST_GAP) / (_FULL_GAP - _LEAST_GAP), 1, 5))
-
-
-def _opening(gap: np.ndarray) -> float:
-    """Mean height of the lip gap (K, 3) over the middle half of the mouth."""
-    middle = len(_PAIR_X) // 2
-    return float(gap[middle - 3 : middle + 4, 1].mean())
+    weights = np.concatenate([strength, meeting]).astype(np.float32)  # (A + C, 2)
+    weights[_BLINK] = 0
+    for half in np.flatnonzero(weights):
+        add_rows(points, weights.ravel()[half], *basis.rows(half))
+    narrow, blink = ([basis.rows(2 * row + side) for side in (0, 1)] for row in (_NARROW, _BLINK))
+    set_lids(points, closing, narrow, blink, _lid_gains())
+    return points, set_lips(points, lips_part)
 
 
 def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:

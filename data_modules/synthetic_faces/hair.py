@@ -241,7 +241,7 @@ def _hang(hair: Hair) -> Mane:
     cover = np.minimum(_rise(-1.2, 1.2, edge), _rise(1.04, 0.84, t[row]))
     strand = strand_coordinates()[root][column]
     strand[:, 0] = angle[column] / (2 * np.pi) * STRAND_TEXTURE * 1.98
-    strand[:, 1] += t[row] * hair.length * 25
+    strand[:, 1] += t[row] * hair.length * 10
     quad = _grid_quads()
     return Mane(
         triangles=np.concatenate([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]).astype(np.int32),

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 
 from data_modules.synthetic_faces.assets import SKIN, load_rig
-from data_modules.synthetic_faces.expression import expression_basis
 from data_modules.synthetic_faces.kernels import vertex_normals
+from data_modules.synthetic_faces.lips import lip_field
 
 # The subject's left half (+x), front view, canonical decimetres; the right half is its mirror image.
 _JAW = [
@@ -75,15 +75,15 @@ def _places() -> list[tuple[float, float]]:
 @functools.cache
 def landmark_vertices() -> np.ndarray:
     """(68,) the surface vertex of each landmark."""
-    rig, basis = load_rig(), expression_basis()
+    rig, lips = load_rig(), lip_field()
     normals = vertex_normals(rig.vertices, rig.triangles)
     skin = np.zeros(len(rig.vertices), bool)
     skin[rig.triangles[rig.material == SKIN]] = True
     chosen = [_nearest_in_front(x, y, np.flatnonzero(skin & (normals[:, 2] > -0.1))) for x, y in _places()]
-    pairs = len(basis.upper_lip)
+    pairs = len(lips.upper)
     inner = [pairs // 2 - 5, pairs // 2, pairs // 2 + 5]
-    upper = [int(basis.upper_lip[k]) for k in inner]
-    lower = [int(basis.lower_lip[k]) for k in reversed(inner)]
+    upper = [int(lips.upper[k]) for k in inner]
+    lower = [int(lips.lower[k]) for k in reversed(inner)]
     corners = [chosen[LEFT_CORNER], chosen[RIGHT_CORNER]]
     return np.array([*chosen, corners[0], *upper, corners[1], *lower])
 

@@ -122,8 +122,12 @@ def illuminate(surface, lit, direction, half_way, key, sky, floor, fill, fill_di
         shine *= gloss * lit * open_share * (np.float32(0.65) + np.float32(0.75) * rim * rim * rim)
     # Light spreads under skin, red furthest: its terminator is softer, and shadows keep a little of it.
     direct, bright = half + half * open_share, np.float32(0.92) * lit
-    warm = max(zero, (facing + np.float32(0.35)) * np.float32(1 / 1.35)) * (np.float32(0.08) + bright) * direct
-    cool = max(zero, (facing + np.float32(0.15)) * np.float32(1 / 1.15)) * (np.float32(0.02) + bright) * direct
+    warm = (
+        max(zero, (facing + np.float32(0.35)) * np.float32(1 / 1.35)) * (np.float32(0.08) + bright) * direct
+    )
+    cool = (
+        max(zero, (facing + np.float32(0.15)) * np.float32(1 / 1.15)) * (np.float32(0.02) + bright) * direct
+    )
     down = one - up
     red *= key[0] * warm + (sky[0] * up + floor[0] * down + fill[0] * filled) * open_share
     green *= key[1] * cool + (sky[1] * up + floor[1] * down + fill[1] * filled) * open_share

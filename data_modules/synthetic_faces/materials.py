@@ -56,7 +56,9 @@ def _smoothstep(low, high, x):
 
 
 @njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
-def skin(traits, at, nx, ny, nz, albedo, part, relief, texels, oiliness, rotation, strands, hair, clothing, blur):
+def skin(
+    traits, at, nx, ny, nz, albedo, part, relief, texels, oiliness, rotation, strands, hair, clothing, blur
+):
     """Skin with its texture and relief, roots of hair, lips, brows; below the collar, clothes.
 
     Texture maps have `texels` per decimetre; an edge is `blur` decimetres wide.
@@ -76,13 +78,22 @@ def skin(traits, at, nx, ny, nz, albedo, part, relief, texels, oiliness, rotatio
     w10, w01 = fu - w11, fv - w11
     w00 = one - fu - w01
     red = (
-        w00 * albedo[j, i, 0] + w10 * albedo[j, i + 1, 0] + w01 * albedo[j + 1, i, 0] + w11 * albedo[j + 1, i + 1, 0]
+        w00 * albedo[j, i, 0]
+        + w10 * albedo[j, i + 1, 0]
+        + w01 * albedo[j + 1, i, 0]
+        + w11 * albedo[j + 1, i + 1, 0]
     )
     green = (
-        w00 * albedo[j, i, 1] + w10 * albedo[j, i + 1, 1] + w01 * albedo[j + 1, i, 1] + w11 * albedo[j + 1, i + 1, 1]
+        w00 * albedo[j, i, 1]
+        + w10 * albedo[j, i + 1, 1]
+        + w01 * albedo[j + 1, i, 1]
+        + w11 * albedo[j + 1, i + 1, 1]
     )
     blue = (
-        w00 * albedo[j, i, 2] + w10 * albedo[j, i + 1, 2] + w01 * albedo[j + 1, i, 2] + w11 * albedo[j + 1, i + 1, 2]
+        w00 * albedo[j, i, 2]
+        + w10 * albedo[j, i + 1, 2]
+        + w01 * albedo[j + 1, i, 2]
+        + w11 * albedo[j + 1, i + 1, 2]
     )
     label, gloss = SKIN, oiliness * bare
     front = mix(traits, at, FRONTNESS)

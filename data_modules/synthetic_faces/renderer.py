@@ -19,6 +19,7 @@ from data_modules.synthetic_faces.wrinkles import COARSEST, expression_relief
 
 RENDERER_VERSION = 5  # raise it whenever the same seed would give another picture
 SMALLEST, LARGEST = 32, 1024  # pixels of a side
+_EYE_BIAS = 0.03  # decimetres that eyeballs stand back, so that they never pierce their lids
 _SAMPLES = 2  # along a pixel's side
 
 
@@ -55,6 +56,7 @@ def render_frame(identity: Identity, strength: np.ndarray, lips_part: bool, scen
     points, normals = turn_head(bust, surface, rotation)
     crop = camera.aim(points, scene)
     samples = camera.project(points, crop, size * _SAMPLES)
+    samples[bust.eyeballs, 2] += _EYE_BIAS
     depth, number = _rasterize(bust, samples, identity.hair.curly, size * _SAMPLES)
     scale = size * math.sqrt(abs(np.linalg.det(crop.turn)))  # pixels per decimetre
     image = paint_background(scene.backdrop, size)

@@ -87,7 +87,7 @@ STYLES = tuple(_MARGINALS)
 
 
 @functools.cache
-def style(name: str) -> Style:
+def named_style(name: str) -> Style:
     """The style "bp4d", "disfa" or "balanced"; raises `UserError` for another name."""
     if name not in _MARGINALS:
         raise UserError(f"unknown style {name!r} of synthetic faces; choose one of {', '.join(STYLES)}")

@@ -44,11 +44,11 @@ class Scene:
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-    """Draw a scene: yaw sd 0.28 up to 0.6, pitch sd 0.12 up to 0.35, small alignment errors, indoor light of
-    many kinds."""
+    """Draw a scene: yaw (sd 0.28, cut at 0.5), pitch (sd 0.12, cut at 0.35), small alignment
+    errors, indoor light of many kinds."""
     return Scene(
-        yaw=float(np.clip(rng.normal(0, 0.28), -0.6, 0.6)),
-        pitch=float(np.clip(rng.normal(0, 0.12), -0.35, 0.35)),
+        yaw=_within(rng, 0.28, 0.5),
+        pitch=_within(rng, 0.12, 0.35),
         roll=float(rng.normal(0, 0.04)),
         gaze=(float(np.clip(rng.normal(0, 0.15), -0.4, 0.4)), float(np.clip(rng.normal(0, 0.08), -0.2, 0.2))),
         blink=float(rng.uniform(0.15, 0.5)) if rng.random() < 0.02 else 0.0,
@@ -64,18 +64,25 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     )
 
 
+def _within(rng: np.random.Generator, spread: float, limit: float) -> float:
+    """A normal number, drawn again until it is within the limit."""
+    while abs(value := rng.normal(0, spread)) > limit:
+        pass
+    return float(value)
+
+
 def _sample_light(rng: np.random.Generator) -> Light:
-    azimuth, elevation = np.clip(rng.normal(0, 0.75), -1.5, 1.5), rng.uniform(-0.1, 1.0)
+    azimuth, elevation = _within(rng, 0.6, 1.2), rng.uniform(0.1, 0.85)
     direction = _sphere(azimuth, elevation)
     warmth = rng.normal(0, 0.09)
-    ambient = rng.uniform(0.3, 0.75)
+    ambient = rng.uniform(0.35, 0.75)
     return Light(
         direction=direction,
         colour=np.array([1 + warmth, 1, 1 - warmth]) * rng.uniform(0.6, 1.5),
         sky=ambient * (1 + rng.normal(0, 0.06, 3)),
         floor=ambient * 0.6 * (1 + rng.normal(0, 0.08, 3)),
         fill_direction=_sphere(-np.sign(azimuth) * rng.uniform(0.7, 1.4), rng.uniform(-0.2, 0.4)),
-        fill=rng.uniform(0, 0.45) * (1 + rng.normal(0, 0.1, 3)),
+        fill=rng.uniform(0.05, 0.45) * (1 + rng.normal(0, 0.1, 3)),
     )
 
 

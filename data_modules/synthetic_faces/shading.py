@@ -94,9 +94,7 @@ def shade(number, depth, screen, triangles, material, normals, traits, look, lam
                 elif m == _HAIR:
                     surface = materials.shell(traits, at, nx, ny, nz, hair, strands)
                 elif m == _LEFT_EYE or m == _RIGHT_EYE:
-                    surface = materials.eye(
-                        traits, at, nx, ny, nz, eyes, m - _LEFT_EYE, gaze, iris, strands
-                    )
+                    surface = materials.eye(traits, at, nx, ny, nz, eyes, m - _LEFT_EYE, gaze, iris, strands)
                 else:
                     surface = materials.mouth_or_lash(traits, at, nx, ny, nz, m)
                 r, g, b_ = illuminate(

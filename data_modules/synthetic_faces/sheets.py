@@ -6,11 +6,13 @@ import cv2
 import numpy as np
 
 from data_modules.errors import UserError
+from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
-from data_modules.synthetic_faces.renderer import render_frame
+from data_modules.synthetic_faces.renderer import Frame, render_frame
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS
 from data_modules.synthetic_faces.scene import Scene, studio_scene
 
+_STEP = 8  # frames of a clip from one tile to the next
 _PARTING = (16, 22, 25, 27)  # single AUs that are shown with parted lips
 _COMBINATIONS = (
     (6, 12),
@@ -32,9 +34,24 @@ def preview_sheet(
     tiles = []
     for number in range(columns * rows):
         frame = draw_frame(draw_identity(seed, number), seed, number % 5, size, style_name)
-        shown = [str(au) for au, level in zip(RENDERED_AUS, frame.intensity) if level >= PRESENCE_THRESHOLD]
-        tiles.append(_caption(frame.image, "+".join(shown) or "neutral"))
+        tiles.append(_caption(frame.image, _present(frame)))
     return _write(path, tiles, columns)
+
+
+def clip_sheet(
+    path: Path, seed: int = 0, size: int = 224, columns: int = 8, rows: int = 4, style_name: str = "bp4d"
+) -> Path:
+    """Write a sheet of clips, one person a row: every eighth frame, with the AUs it shows."""
+    tiles = []
+    for number in range(rows):
+        clip = draw_clip(draw_identity(seed, number), seed, columns * _STEP, size, style_name, _STEP)
+        tiles += [_caption(frame.image, _present(frame)) for frame in clip]
+    return _write(path, tiles, columns)
+
+
+def _present(frame: Frame) -> str:
+    shown = [str(au) for au, level in zip(RENDERED_AUS, frame.intensity) if level >= PRESENCE_THRESHOLD]
+    return "+".join(shown) or "neutral"
 
 
 def au_sheet(path: Path, seed: int, numbers: list[int], size: int = 160, columns: int = 8) -> Path:

@@ -8,7 +8,17 @@ import cv2
 import numpy as np
 from numba import njit
 
-from data_modules.synthetic_faces.atlas import HEIGHT, TEXELS, WIDTH, atlas, blob, noise, strokes, texel_of
+from data_modules.synthetic_faces.atlas import (
+    HEIGHT,
+    TEXELS,
+    WIDTH,
+    atlas,
+    blob,
+    crease,
+    noise,
+    strokes,
+    texel_of,
+)
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
 from data_modules.synthetic_faces.wrinkles import halve, wrinkle_maps
 
@@ -16,6 +26,7 @@ from data_modules.synthetic_faces.wrinkles import halve, wrinkle_maps
 _TONES = np.array([[244, 214, 196], [236, 197, 170], [223, 178, 146], [202, 152, 116], [172, 120, 85],
                    [136, 90, 60],                   [102, 64, 42], [76, 48, 33]])  # fmt: skip
 _LIPSTICKS = np.array([[160, 40, 55], [185, 75, 85], [135, 45, 60], [195, 95, 95], [150, 70, 75]])
+_LASH_COLOUR = np.array([0.022, 0.014, 0.011])
 BROW_PART, LIP_PART = 1, 2
 
 
@@ -62,8 +73,9 @@ def sample_skin(
         _blend(
             albedo, linear(rng.uniform(40, 160, 3)), rng.uniform(0.15, 0.45) * blob(0.31, 7.37, 0.14, 0.035)
         )
+    _blend(albedo, _LASH_COLOUR, rng.uniform(0.5, 0.85) * _lash_line())
     brow_cover = _brows(rng, maleness)
-    _blend(albedo, hair * 0.75 + 0.006, brow_cover)
+    _blend(albedo, hair * 0.5 + 0.006, brow_cover)  # darker than the hair of the head
     part = np.where(atlas().lips > 0.5, LIP_PART, np.where(brow_cover > 0.25, BROW_PART, 0))
     maps = SkinMaps(np.clip(albedo, 0.002, 1), _relief(rng, age), part.astype(np.uint8))
     return Skin(
@@ -109,7 +121,7 @@ def _flesh(rng: np.random.Generator, base: np.ndarray, tone: float, age: float) 
         albedo[..., k] = np.float32(base[k]) * light * (1 + share * hue)
     blood = 0.8 * blob(0.38, 7.0, 0.17, 0.13) + 0.7 * blob(0, 6.93, 0.12, 0.1) + 0.3 * blob(0, 6.3, 0.15, 0.1)
     _tint(albedo, [0.02, 0.15, 0.12], blood * (rng.uniform(0.3, 1.1) * (1 - 0.1 * tone)))
-    sockets = rng.uniform(0.05, 0.25) * blob(0.3, 7.31, 0.17, 0.08)
+    sockets = rng.uniform(0.1, 0.3) * blob(0.3, 7.31, 0.17, 0.08)
     sockets += rng.uniform(0.02, 0.18) * (0.4 + age) * blob(0.3, 7.17, 0.13, 0.04)
     _tint(albedo, [0.6, 0.9, 0.8], np.minimum(sockets, 0.5))
     return albedo
@@ -141,6 +153,14 @@ def _paint_lips(rng: np.random.Generator, albedo: np.ndarray, base: np.ndarray, 
     lips = atlas().lips
     fine = 1 + 0.06 * noise(rng, (128, 256), 0.9)
     _blend(albedo, colour, cover * lips * np.clip(fine, 0.8, 1.2))
+
+
+@functools.cache
+def _lash_line() -> np.ndarray:
+    """Dark rims (H, W) where lashes grow: the upper lid's, and fainter the lower one's."""
+    upper = crease([(0.2, 7.28), (0.26, 7.335), (0.32, 7.348), (0.38, 7.338), (0.445, 7.292)], 0.016)
+    lower = crease([(0.22, 7.254), (0.265, 7.234), (0.32, 7.228), (0.375, 7.236), (0.437, 7.276)], 0.012)
+    return np.maximum(upper, 0.4 * lower)
 
 
 def _brows(rng: np.random.Generator, maleness: float) -> np.ndarray:
