@@ -147,7 +147,7 @@ def write_sheets(folder: Path) -> None:
     """The contact sheets of docs/synthetic-faces.md."""
     preview_sheet(folder / "synthetic-random.jpg", seed=0, size=160)
     preview_sheet(folder / "synthetic-96.jpg", seed=1, size=96, columns=12, rows=4)
-    au_sheet(folder / "synthetic-aus.jpg", seed=0, numbers=[6, 1, 12], size=128)
+    au_sheet(folder / "synthetic-aus.jpg", seed=0, numbers=[6, 16, 7], size=128)
     sides_sheet(folder / "synthetic-sides.jpg", seed=0, number=6, size=128)
     poses_sheet(folder / "synthetic-poses.jpg", seed=0, number=6)
 

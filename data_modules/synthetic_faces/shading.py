@@ -8,7 +8,7 @@ from numba import njit
 from data_modules.synthetic_faces import materials
 from data_modules.synthetic_faces.kernels import weights_at
 from data_modules.synthetic_faces.lighting import illuminate, lit_share
-from data_modules.synthetic_faces.materials import BACKGROUND, mix, unit
+from data_modules.synthetic_faces.materials import mix, unit
 
 _SKIN, _LEFT_EYE, _RIGHT_EYE, _HAIR = 0, 1, 2, 7  # materials of triangles
 
@@ -93,7 +93,7 @@ def shade(number, depth, screen, triangles, material, normals, traits, look, lam
                     )  # fmt: skip
                 elif m == _HAIR:
                     surface = materials.shell(traits, at, nx, ny, nz, hair, strands)
-                elif m == _LEFT_EYE or m == _RIGHT_EYE:
+                elif m in (_LEFT_EYE, _RIGHT_EYE):
                     surface = materials.eye(traits, at, nx, ny, nz, eyes, m - _LEFT_EYE, gaze, iris, strands)
                 else:
                     surface = materials.mouth_or_lash(traits, at, nx, ny, nz, m)
