@@ -79,7 +79,7 @@ def difference_table(curves: Curves, own: MethodKey, other: Curves, rival: Metho
     clean = {(0.0, m): curves.gap(own, other, rival, CLEAN_KIND, 0.0, m) for m in METRICS}
     figures[CLEAN_KIND] = {key: gap for key, gap in clean.items() if gap is not None}
     rows = [
-        (kind, severity, metric, *(found := interval(gap)), found.excludes_zero)
+        (kind, severity, metric, *(estimate := interval(gap)), estimate.excludes_zero)
         for kind, gaps in figures.items()
         for (severity, metric), gap in gaps.items()
     ]

@@ -25,8 +25,8 @@ THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 
 METRICS = ("f1", "precision", "recall", "accuracy", "auroc", "average_precision", "ece", "floor_f1")
 KEYS = ("experiment", "dataset", "fold", "seed", "method", "mask_source", "kind", "severity", "au")
-RESULT_COLUMNS = (*KEYS, "n", "positives", "threshold", "threshold_rule", *METRICS)
-RESULT_COLUMNS += ("protocol_version", "checkpoint")
+COUNTS = ("n", "positives", "threshold", "threshold_rule")
+RESULT_COLUMNS = (*KEYS, *COUNTS, *METRICS, "protocol_version", "checkpoint")
 
 CLEAN_KIND = "none"
 METHOD_ORDER = ("clean", "reconstruct", "augmented", "dropped", "student", "specialist")

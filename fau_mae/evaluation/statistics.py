@@ -216,7 +216,11 @@ def bootstrap(experiment: Path, results: pd.DataFrame, replicates: int = REPLICA
 def _fingerprint(scored: ScoredCell) -> int:
     """The same for two cells whose faces, people, labels and masks (as far as the sweep kept them) are the same."""
     shares = region_shares(scored)
-    parts = [scored.faces.sample_id, scored.faces.labels, scored.faces.hidden.astype(np.float32)]
+    parts: list[NDArray] = [
+        scored.faces.sample_id,
+        scored.faces.labels,
+        scored.faces.hidden.astype(np.float32),
+    ]
     if shares is not None:
         parts.append(shares.astype(np.float32))
     text = "\n".join([*scored.faces.subject.astype(str), *scored.faces.aus])
