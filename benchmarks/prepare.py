@@ -1,14 +1,17 @@
 """From raw video to store and from store to batches: `python benchmarks/prepare.py`.
 
-`prepare`: frames per second and peak memory of one process over videos of DISFA's size. `FaceDataModule`:
-pictures per second as a share of plain JPEG decoding, both timed in turns in this process, so that other load
-on the machine hurts both alike; the median of the ratio counts. Targets at 224²: .85 without augmentation, .5
-with.
+`prepare`: frames per second of one core, and the peak memory of the whole command with its default processes,
+over videos of DISFA's size; proportional memory counts a page that processes share once. `FaceDataModule`:
+pictures per second as a share of plain JPEG decoding. After every batch as many pictures are decoded plainly, both
+in this process's CPU time, so that other load on the machine hurts both alike; the median over epochs counts.
+Targets at 224²: .85 without augmentation, .5 with.
 """
 
 import argparse
-import resource
+import contextlib
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from fractions import Fraction
@@ -35,23 +38,60 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=60, help="frames per subject (default: %(default)s)")
     parser.add_argument("--size", type=int, default=224, help="pixels of a side (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="epochs of each kind (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_raw(folder / "raw", options.frames)
-        start = time.perf_counter()
+        start = time.process_time()
         store = prepare_disfa(folder / "raw", folder / "s", size=options.size, workers=1, progress=False)
-        seconds = time.perf_counter() - start
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        frames = store.info.counts["frames"]
-        print(f"prepare, {WIDTH}×{HEIGHT}, one core: {frames / seconds:.1f} frames/s, peak {memory:.2f} GB")
-        for augment in (False, True):
-            share, rate = _loading(store, augment, options.rounds)
-            name = "with" if augment else "without"
-            print(f"FaceDataModule {name} augmentation: {rate:.0f} pictures/s, {share:.2f} of plain decoding")
+        rate = store.info.counts["frames"] / (time.process_time() - start)
+        print(f"prepare, {WIDTH}×{HEIGHT}: {rate:.1f} frames/s per core")
+        resident, proportional, processes = _peak_memory(folder, options.size)
+        print(f"prepare, default processes ({processes} at most): peak {proportional:.2f} GB proportional, "
+              f"{resident:.2f} GB resident in all")  # fmt: skip
+        for augment, kinds in ((False, ()), (True, ()), (True, ("patches", "block"))):
+            share, rate = _loading(store, augment, kinds, options.rounds)
+            name = f"{'with' if augment else 'without'} augmentation{', occluded' if kinds else ''}"
+            print(f"FaceDataModule {name}: {rate:.0f} pictures/s, {share:.2f} of plain decoding")
+
+
+def _peak_memory(folder: Path, size: int) -> tuple[float, float, int]:
+    """Largest resident and proportional memory in GB, and number, of the processes of one `prepare` command."""
+    command = [sys.executable, "-m", "fau_mae.cli", "prepare", "disfa", "--root", str(folder / "raw")]
+    command += ["--out", str(folder / "t"), "--size", str(size)]
+    resident = proportional = most = 0.0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            usage = [_memory(number) for number in _descendants(process.pid)]
+            resident = max(resident, sum(used[0] for used in usage))
+            proportional, most = max(proportional, sum(used[1] for used in usage)), max(most, len(usage))
+            time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(f"prepare ended with {process.returncode}")
+    return resident, proportional, int(most)
+
+
+def _descendants(process: int) -> list[int]:
+    """A process and all below it."""
+    found = [process]
+    with contextlib.suppress(OSError):  # it may have ended
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += _descendants(int(child))
+    return found
+
+
+def _memory(process: int) -> tuple[float, float]:
+    """Resident and proportional memory in GB; 0 of a process that has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return 0.0, 0.0
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return kilobytes["Rss"] / 1e6, kilobytes["Pss"] / 1e6
 
 
 def _write_raw(root: Path, frames: int) -> None:
@@ -80,23 +120,29 @@ def _write_raw(root: Path, frames: int) -> None:
             container.mux(stream.encode())
 
 
-def _loading(store: FaceStore, augment: bool, rounds: int) -> tuple[float, float]:
+def _loading(store: FaceStore, augment: bool, kinds: tuple[str, ...], rounds: int) -> tuple[float, float]:
     """Median over `rounds` of (rate of the loader / rate of plain decoding), and the loader's pictures/s."""
-    data = FaceDataModule(store=store.path, augment=augment, batch_size=32)
+    data = FaceDataModule(store=store.path, augment=augment, kinds=kinds)
     data.setup("fit")
-    files = store.table.data.column("image").to_pylist()
+    files, loader = store.table.data.column("image").to_pylist(), data.train_dataloader()
     shares, rates = [], []
     for turn in range(rounds + 1):
-        start = time.perf_counter()
-        for content in files:
-            decode_image(content)
-        plain = len(files) / (time.perf_counter() - start)
-        start = time.perf_counter()
-        pictures = sum(len(batch.image) for batch in data.train_dataloader())
-        rate = pictures / (time.perf_counter() - start)
+        plain = loading = pictures = 0.0
+        batches = iter(loader)
+        while True:
+            start = time.process_time()
+            batch = next(batches, None)
+            loading += time.process_time() - start
+            if batch is None:
+                break
+            pictures += len(batch.image)
+            start = time.process_time()
+            for content in files[: len(batch.image)]:
+                decode_image(content)
+            plain += time.process_time() - start
         if turn:  # the first warms up
-            shares.append(rate / plain)
-            rates.append(rate)
+            shares.append(plain / loading)
+            rates.append(pictures / loading)
     return statistics.median(shares), statistics.median(rates)
 
 

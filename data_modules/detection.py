@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
@@ -89,7 +89,7 @@ class FaceDetector:
     def _refine(self, batch: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         if not len(boxes):
             return boxes, owner
-        offsets, score = self.rnet(_windows(batch, boxes, owner, 24))
+        offsets, score = _run(self.rnet, _windows(batch, boxes, owner, 24))
         keep = score > self.thresholds[1]
         boxes, score, owner = _moved(boxes, offsets)[keep], score[keep], owner[keep]
         keep = batched_nms(boxes, score, owner, 0.7)
@@ -99,9 +99,11 @@ class FaceDetector:
         faces: list[list[Face]] = [[] for _ in batch]
         if not len(boxes):
             return faces
-        offsets, points, score = self.onet(_windows(batch, boxes, owner, 48))
+        offsets, points, score = _run(self.onet, _windows(batch, boxes, owner, 48))
         sides = (boxes[:, 2:] - boxes[:, :2])[:, None]  # (M, 1, 2)
-        points = boxes[:, None, :2] + points * sides - 0.5  # window edges -> pixel centres
+        points = (
+            boxes[:, None, :2] + points * sides
+        )  # 0 is the centre of a window's first pixel, as published
         boxes = _moved(boxes, offsets)
         order = score.argsort(descending=True)
         for i in order[score[order] > self.thresholds[2]].tolist():
@@ -137,6 +139,13 @@ def _enlarged(face: Face, scale: float) -> Face:
     if scale == 1.0:
         return face
     return Face(face.box / scale, face.score, (face.points + 0.5) / scale - 0.5)
+
+
+def _run(net: nn.Module, windows: Tensor) -> tuple[Tensor, ...]:
+    """`net` on (M, 3, s, s) windows, padded to a power of two: torch's CPU kernels keep memory per batch size."""
+    count = len(windows)
+    padded = F.pad(windows, (0, 0, 0, 0, 0, 0, 0, (1 << (count - 1).bit_length()) - count))
+    return tuple(output[:count] for output in net(padded))
 
 
 def _windows(batch: Tensor, boxes: Tensor, owner: Tensor, side: int) -> Tensor:

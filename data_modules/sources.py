@@ -26,7 +26,7 @@ from data_modules.store import FaceStore, StoreInfo
 from data_modules.store_writer import StoreWriter, Tally
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
-CROP_VERSION = 1  # raise when the same options give other crops than before
+CROP_VERSION = 2  # raise when the same options give other crops than before
 
 Job = TypeVar("Job")
 
