@@ -83,7 +83,8 @@ def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
     assert run["run_group"] == "quickstart/fold1-seed0" and run["job_type"] == "teacher"
     assert run["tags"] == ["synthetic", "clean"] and run["display_name"] == "quickstart/fold1-seed0/teacher"
     shown = summary(out)
-    assert shown["config"] == yaml.safe_load((out / "config.yaml").read_text())
+    rate = {"global_batch": 4, "peak_lr": 2e-3 * 4 / 32}
+    assert shown["config"] == yaml.safe_load((out / "config.yaml").read_text()) | rate
     assert {"train/loss", "val/auroc", "val/f1"} <= shown["summary"].keys()
 
 
