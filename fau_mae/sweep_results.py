@@ -12,6 +12,7 @@ from data_modules.errors import UserError
 from data_modules.store import write_atomically
 from fau_mae.evaluation.sweep import write_parquet
 from fau_mae.sweeps import Sweep, Trial, read_trials, trial_words
+from fau_mae.tracking import sync_line
 
 SHOWN = 10  # trials in the terminal's table
 
@@ -37,8 +38,10 @@ def summarise(sweep: Sweep) -> None:
     finished = summary[summary["state"] == "finished"]
     if len(finished):
         best = next(trial for trial in trials if trial.name == finished.iloc[0]["trial"])
-        words = trial_words(sweep, best.parameters, best.folder / sweep.out)
-        print(f"best: fau-mae {shlex.join(words)}")
+        words = trial_words(sweep, best.parameters, sweep.folder / "best" / sweep.out)
+        print(f"to repeat the best, {best.name}: fau-mae {shlex.join(words)}")
+    if line := sync_line(sweep.folder):
+        print(line)
     if failed := [trial for trial in trials if trial.state == "failed"]:
         raise UserError(
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0].name}: see "

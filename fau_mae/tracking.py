@@ -16,6 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 
+TRIAL = "FAU_MAE_TRIAL"  # of a sweep: tells the runs of one trial from those of another
+
 
 def wandb_logger(
     out: Path, experiment: str, fold: int, seed: int, dataset: str, kinds: Sequence[str]
@@ -55,10 +57,11 @@ def evaluation_run(
 def _identity(
     experiment: str, fold: int, seed: int, stage: str, dataset: str, kinds: Sequence[str]
 ) -> dict[str, Any]:
-    group = f"{experiment}/fold{fold}-seed{seed}"
+    place = f"fold{fold}-seed{seed}"
+    group = f"{experiment}/{place}"
     return {
         "project": project(),
-        "name": f"{group}/{stage}",
+        "name": f"{os.environ.get(TRIAL) or os.environ.get('WANDB_RUN_ID') or experiment}/{place}/{stage}",
         "group": os.environ.get("WANDB_RUN_GROUP") or group,  # a sweep shows its trials together
         "job_type": stage,
         "tags": [dataset, *(kinds or ["clean"])],
@@ -90,7 +93,10 @@ def log_checkpoint(run: wandb.Run, checkpoint: Path) -> None:
 
 def take_agent_run() -> dict[str, str]:
     """Under a W&B agent: its run, taken out of the environment so that no stage of an experiment logs to it."""
-    return {name: os.environ.pop(name) for name in AGENT_VARIABLES if name in os.environ}
+    agent = {name: os.environ.pop(name) for name in AGENT_VARIABLES if name in os.environ}
+    if agent:
+        os.environ[TRIAL] = agent.get("WANDB_RUN_ID", "")
+    return agent
 
 
 def log_to_agent_run(agent: Mapping[str, str], out: Path, metrics: Mapping[str, float]) -> None:
@@ -126,7 +132,7 @@ def sync_line(folder: Path) -> str | None:
     """The command that sends the offline runs below `folder`, or None where there are none."""
     if not is_offline():
         return None
-    for depth in ("", "*/", "*/*/"):
+    for depth in ("", "*/", "*/*/", "*/*/*/"):
         pattern = f"{depth}wandb/offline-run-*"
         if any(folder.glob(pattern)):
             return f"W&B runs are offline; to send them: wandb sync {folder}/{pattern}"

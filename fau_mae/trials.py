@@ -109,6 +109,7 @@ class TrialProcess:
     def _launch(self, words: list[str]) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
         environment["WANDB_RUN_GROUP"] = self._sweep.name
+        environment["FAU_MAE_TRIAL"] = f"{self._sweep.name}/{self._trial.name}"  # see tracking.py
         with (self._trial.folder / "log.txt").open("a") as log:
             print("$ fau-mae", *words, file=log, flush=True)
             return subprocess.Popen(

@@ -98,6 +98,7 @@ def test_under_an_agent_its_run_gets_the_scores_of_the_whole_run(
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "agentrun")
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("FAU_MAE_TRIAL", "")  # put back after the test
     assert run(fau_mae, tiny_store, done) == 0
     (logged,) = offline_records(done)["run"]
     assert logged["run_id"] == "agentrun" and logged["sweep_id"] == "sweep1"

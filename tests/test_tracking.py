@@ -60,6 +60,17 @@ def test_a_stage_taken_up_again_online_goes_on_in_its_run(no_key: pytest.MonkeyP
     assert log().version is None  # wandb.init takes the agent's
 
 
+def test_the_runs_of_a_trial_carry_its_name_and_the_group_of_its_sweep(
+    no_key: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_key.setenv("FAU_MAE_TRIAL", "distillation/trial-0003")
+    no_key.setenv("WANDB_RUN_GROUP", "distillation")
+    no_key.delenv("WANDB_RUN_ID", raising=False)
+    run = tracking.evaluation_run(tmp_path / "evaluate", "q", 2, 1, "disfa", [], {})
+    with run:
+        assert run.name == "distillation/trial-0003/fold2-seed1/evaluate" and run.group == "distillation"
+
+
 def test_licensed_faces_are_logged_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAU_MAE_LOG_FACES", raising=False)
     assert wandb_log.may_show("synthetic") and not wandb_log.may_show("bp4d")
