@@ -21,8 +21,8 @@ class Experiment:
 
     `prepare`: source and options of the store. `stages`: in order; each names the stages whose last checkpoint it
     takes as an `init_args` value. `methods`: rows of the results, each made of one stage (and for `reconstruct` the
-    autoencoder that fills in). `ladder`: kinds, severities and fill of the sweep, and the rule of
-    thresholds (see `scoring.Thresholds`). `mae`: weights from elsewhere that
+    autoencoder that fills in). `ladder`: kinds, severities and fill of the sweep, the rule of thresholds (see
+    `scoring.Thresholds`) and the stage, if any, whose `detector` estimates masks. `mae`: weights from elsewhere that
     stand in for the pre-training stage. `options`: arguments of `fau-mae fit`, by stage.
     """
 

@@ -21,8 +21,10 @@ import lightning as L
 import pandas as pd
 import torch
 import yaml
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
@@ -93,6 +95,12 @@ class StageCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Keep the whole config, as a file and in W&B, and say what the learning rate comes to."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy) and any(
+            isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks
+        ):
+            raise UserError(
+                "trainer.callbacks: averaged weights need whole models; use another strategy than sharded"
+            )
         self._started = time.monotonic()
         config = self.config.fit
         text = self._parser("fit").dump(config, skip_validation=True)
@@ -199,6 +207,7 @@ def _quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
+        "You're using the WeightAveraging callback with a model that overrides",  # with sharding it is refused
         "LightningCLI's args parameter",  # a run trains several stages in one process, so from within Python
         "Experiment logs directory",  # `_set_metrics_aside` keeps what was there
         "Checkpoint directory",  # resumed stages write where they wrote before

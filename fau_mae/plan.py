@@ -90,11 +90,16 @@ def prepare_line(options: dict[str, Any], store: Path) -> list[str]:
     return line
 
 
+def _is_given(prediction: Path) -> bool:
+    """Whether it is of a method as it is; what a detector adds (`blind`) depends on which of them read masks."""
+    return prediction.parent.name.rpartition("-")[2] in ("none", "oracle")
+
+
 def cells_done(experiment: Experiment, folder: Path) -> tuple[int, int]:
     """Predictions of one fold and seed: files that are there, and files of the whole sweep."""
     ladder = experiment.ladder
     rungs = 1 + len(ladder["kinds"]) * sum(severity > 0 for severity in ladder["severities"])
-    there = [path for path in folder.glob("predictions/*/*/*.parquet") if path.parent.name.partition("-")[2]]
+    there = [path for path in folder.glob("predictions/*/*/*.parquet") if _is_given(path)]
     return len(there), 2 * rungs * len(experiment.methods)  # validation and test
 
 

@@ -169,7 +169,9 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
         )
     specs = sweep.ladder(experiment.ladder["kinds"], experiment.ladder["severities"])
     print(f"{folder.name}: occlusion sweep, {len(methods)} methods × {len(specs)} occlusions", flush=True)
-    sweep.sweep(methods, data, specs, folder)
+    detector = experiment.ladder.get("detector")
+    estimate = sweep.fitting_detector(last_checkpoint(folder / detector), data) if detector else None
+    sweep.sweep(methods, data, specs, folder, estimate)
 
 
 def _first_stage(experiment: Experiment) -> str:

@@ -11,12 +11,14 @@ class TokenDetector(nn.Module):
     What hides a face is seen against the rest of it, hence a transformer and not patch by patch.
 
     Args:
-        image_size, grid, size, stem: of the `MaskedEncoder`.
+        image_size, grid, size, stem, drop_path: of the `MaskedEncoder`.
     """
 
-    def __init__(self, image_size: int, grid: int, size: str = "base", stem: str = "linear"):
+    def __init__(
+        self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
+    ):
         super().__init__()
-        self.encoder = MaskedEncoder(image_size, grid, size, stem)
+        self.encoder = MaskedEncoder(image_size, grid, size, stem, drop_path)
         self.score = nn.Linear(self.encoder.dim, 1)
 
     def forward(self, image: Tensor) -> Tensor:

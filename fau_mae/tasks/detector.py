@@ -10,6 +10,7 @@ from torchmetrics.classification import BinaryAUROC
 from data_modules.batch import FaceBatch
 from fau_mae.models.checkpoints import start_encoder_from
 from fau_mae.models.token_detector import TokenDetector
+from fau_mae.sharding import shard
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_step
 
@@ -20,7 +21,7 @@ class OcclusionDetector(L.LightningModule):
     Let the data module draw many kinds and `fill: mixed`: who has seen grey patches only finds nothing else.
 
     Args:
-        size, stem: of the encoder.
+        size, stem, drop_path: of the encoder.
         init_from: file or hub name of weights whose encoder this training starts from.
         optim: optimiser settings.
     """
@@ -32,12 +33,13 @@ class OcclusionDetector(L.LightningModule):
         self,
         size: str = "base",
         stem: str = "linear",
+        drop_path: float = 0.0,
         init_from: str | None = None,
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
         super().__init__()
         self.optim, self.init_from = optim, init_from
-        self.recipe: dict[str, Any] = {"size": size, "stem": stem}
+        self.recipe: dict[str, Any] = {"size": size, "stem": stem, "drop_path": drop_path}
         self.patch_auroc = BinaryAUROC(thresholds=512)  # bins: an epoch's tokens need not be kept
 
     def configure_model(self) -> None:
@@ -49,6 +51,7 @@ class OcclusionDetector(L.LightningModule):
         self.model = TokenDetector(**self.recipe)
         if self.init_from is not None and self.trainer.ckpt_path is None:
             start_encoder_from(self.model.encoder, self.init_from)
+        shard(self, [self.model])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["fau_mae"] = {"kind": "detector", "recipe": self.recipe}
