@@ -96,7 +96,8 @@ class StageCLI(LightningCLI):
     def before_fit(self) -> None:
         """Keep the whole config, as a file and in W&B, and say what the learning rate comes to."""
         if isinstance(self.trainer.strategy, ModelParallelStrategy) and any(
-            isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks
+            isinstance(callback, WeightAveraging)
+            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
         ):
             raise UserError(
                 "trainer.callbacks: averaged weights need whole models; use another strategy than sharded"

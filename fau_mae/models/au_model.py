@@ -4,12 +4,14 @@ from torch import Tensor, nn
 
 from data_modules.errors import UserError
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.models.completion import LatentCompletion
+from fau_mae.models.encoder import SIZES, Latents, MaskedEncoder
 from fau_mae.models.intensity import INTENSITY_KINDS, IntensityHead
 from fau_mae.models.me_graphau import MEGraphAU
 from fau_mae.models.query_graph import QueryGraph, Rectangle
 
 _NODE_WIDTHS = {"query_graph": 48, "me_graphau": 512}
+HIDDEN = ("dropped", "completed")
 HEADS = tuple(_NODE_WIDTHS)
 
 
@@ -23,11 +25,13 @@ class AUModel(nn.Module):
         layers, dropout: of either head.
         node_width: width of the head's nodes; None = the head's own default (48 and 512).
         intensity: `regression` or `ordinal` adds an `IntensityHead` on the nodes; `none` does not.
+        hidden: `dropped`, hidden tokens are left out, or `completed`, see `LatentCompletion`.
         frozen_norms: the batch norms of `me_graphau` keep their running statistics while training.
     """
 
     head: QueryGraph | MEGraphAU
     intensity: IntensityHead | None
+    completion: LatentCompletion | None
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class AUModel(nn.Module):
         node_width: int | None = None,
         frozen_norms: bool = False,
         intensity: str = "none",
+        hidden: str = "dropped",
     ):
         super().__init__()
         self.encoder = MaskedEncoder(image_size, grid, size, stem, drop_path)
@@ -59,6 +64,22 @@ class AUModel(nn.Module):
             raise UserError(f"there is no intensity {intensity!r}: use one of {', '.join(INTENSITY_KINDS)}")
         self.intensity = None if intensity == "none" else IntensityHead(len(regions), width, intensity)
 
-    def forward(self, image: Tensor, visible: Tensor | None = None) -> AUOutput:
-        """`image` (B, 3, H, W) uint8; `visible` (B, N) bool, True = visible, None = every token is read."""
-        return self.head(self.encoder(image, visible))
+        if hidden not in HIDDEN:
+            raise UserError(f"there is no way {hidden!r} for hidden tokens: use one of {', '.join(HIDDEN)}")
+        self.mined = sorted({layer % depth for layer in layers})  # encoder blocks, from 0
+        self.completion = None
+        if hidden == "completed":
+            self.completion = LatentCompletion(self.encoder, SIZES[size][2], self.mined)
+
+    def forward(
+        self, image: Tensor, visible: Tensor | None = None, with_latents: bool = False
+    ) -> AUOutput | tuple[AUOutput, Latents]:
+        """`image` (B, 3, H, W) uint8; `visible` (B, N) bool, True = visible, None = every token is read.
+
+        `with_latents` adds what the head read: the latents, completed where that is asked for.
+        """
+        latents = self.encoder(image, visible)
+        if self.completion is not None and visible is not None and not bool(visible.all()):
+            latents = self.completion(latents, visible, self.encoder.pos_embed)
+        output = self.head(latents)
+        return (output, latents) if with_latents else output

@@ -68,11 +68,15 @@ def load_detector(path: Path) -> TokenDetector:
 def start_from(model: AUModel, source: str) -> None:
     """Start `model` from weights: its encoder from any known ones, its head too where the source has one.
 
-    Raises `UserError` when a weight is missing or has another shape: nothing is ever left at random silently.
+    A latent completion that the source has not starts as it is. Raises `UserError` when any other weight is missing
+    or has another shape: nothing is ever left at random silently.
     """
     meta, state = _read(source)
     if meta is not None and meta["kind"] == "au":
-        load_all(model, under(state, "model."), source)
+        state = under(state, "model.")
+        if model.completion is not None and meta["recipe"].get("hidden", "dropped") == "dropped":
+            state |= {f"completion.{name}": value for name, value in model.completion.state_dict().items()}
+        load_all(model, state, source)
     else:
         _fill_encoder(model.encoder, meta, state, source)
 

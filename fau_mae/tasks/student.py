@@ -1,6 +1,7 @@
 """Student: reads visible patches only and learns from labels and from the teacher's nodes, edges and logits."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,18 +10,27 @@ from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from fau_mae.distillation import LOSSES, DistilConfig
 from fau_mae.models.au_model import AUModel
+from fau_mae.models.au_output import AUOutput
 from fau_mae.models.checkpoints import load_au_model
+from fau_mae.models.completion import latent_loss
+from fau_mae.models.encoder import Latents
 from fau_mae.tasks.au_task import AUTask
 
 
 class Student(AUTask):
-    """L = L_AU + ramp·(node·L_node + edge·L_edge + logit·L_logit), against the frozen teacher on the clean face.
+    """L = L_AU + ramp·(node·L_node + edge·L_edge + logit·L_logit + latent·L_latent), against the frozen teacher.
 
-    With all three weights 0 there is no teacher and this is the rival `dropped`.
+    The teacher reads the whole clean face.
+
+    With all weights 0 there is no teacher and this is the rival `dropped`.
 
     Args:
         teacher: checkpoint of a `Teacher` on the same AUs and grid; needed when a weight is above 0.
-        node_weight, edge_weight, logit_weight: weights of the distillation terms.
+        node_weight, edge_weight, logit_weight, latent_weight: weights of the distillation terms; the last compares
+            completed latents with the teacher's.
+        hidden: hidden tokens are `dropped`, or `completed` from the visible ones (see `LatentCompletion`).
+        views: severities of further masks (random patches) under which each step reads the same faces; the loss is
+            the mean over masks, and the teacher reads the faces once.
         distil: how the distillation terms measure.
     """
 
@@ -33,16 +43,30 @@ class Student(AUTask):
         node_weight: float = 1.0,
         edge_weight: float = 1.0,
         logit_weight: float = 1.0,
+        latent_weight: float = 0.0,
+        hidden: Literal["dropped", "completed"] = "dropped",
+        views: tuple[float, ...] = (),
         distil: DistilConfig = DistilConfig(),  # noqa: B008 - never changed in place
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        self.weights = {"node": node_weight, "edge": edge_weight, "logit": logit_weight}
+        self.weights = {
+            "node": node_weight,
+            "edge": edge_weight,
+            "logit": logit_weight,
+            "latent": latent_weight,
+        }
+        self.recipe["hidden"] = hidden
+        self.views = tuple(views)
         self.distil = distil
         self.teacher_path = teacher
         self._teacher: list[AUModel] = []  # in a list: not a submodule, so neither trained nor saved
 
     def on_fit_start(self) -> None:
+        if self.weights["latent"] and self.recipe["hidden"] != "completed":
+            raise UserError("model.latent_weight compares completed latents: set model.hidden=completed")
+        if not all(0 <= severity <= 1 for severity in self.views):
+            raise UserError(f"model.views are hidden shares in 0-1, not {list(self.views)}")
         if any(self.weights.values()):
             self._teacher = [self._load_teacher()]
 
@@ -56,17 +80,45 @@ class Student(AUTask):
             raise UserError(
                 f"{self.teacher_path} knows {len(loaded.aus)} AUs, the store has {len(self.aus)}: train a teacher on it"
             )
+        encoders = [
+            (model.encoder.dim, model.encoder.depth, model.encoder.grid)
+            for model in (loaded.model, self.model)
+        ]
+        if self.weights["latent"] and encoders[0] != encoders[1]:
+            raise UserError("model.latent_weight needs a teacher of the student's size and grid")
         return loaded.model.to(self.device).eval().requires_grad_(False)
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
-        output = self(batch)
+        target = self._teacher[0](batch.clean, with_latents=True) if self._teacher else None
+        views = [batch, *(self._view(batch, severity) for severity in self.views)]
+        each = [self._losses(view, target) for view in views]
+        losses = {name: torch.stack([terms[name] for terms in each]).mean() for name in each[0]}
+        self.log_losses(losses)
+        return losses["loss"]
+
+    def _view(self, batch: FaceBatch, severity: float) -> FaceBatch:
+        """The same faces under random patches; hidden tokens are dropped, so the clean picture serves every mask."""
+        N = batch.visible.shape[1]
+        order = torch.rand(batch.visible.shape, device=batch.visible.device).argsort(1)  # (B, N)
+        return batch._replace(image=batch.clean, visible=order >= round(severity * N))  # True = visible
+
+    def _losses(self, batch: FaceBatch, target: tuple[AUOutput, Latents] | None) -> dict[str, Tensor]:
+        """All terms of one view, unweighted but for the labels', and `loss`, their weighted sum."""
+        output, latents = self.model(batch.image, batch.visible, with_latents=True)
         losses = self.label_losses(output, batch)
         loss = torch.stack(list(losses.values())).sum()
-        if self._teacher:
-            target = self._teacher[0](batch.clean)
+        if target is not None:
             weights = {name: weight for name, weight in self.weights.items() if weight}
-            losses |= {name: LOSSES[name](output, target, self.distil) for name in weights}
+            for name in weights:
+                if name == "latent":
+                    losses[name] = self._latent_loss(latents, target[1], batch.visible)
+                else:
+                    losses[name] = LOSSES[name](output, target[0], self.distil)
             ramp = self.distil.ramp(self.global_step, int(self.trainer.estimated_stepping_batches))
             loss = loss + ramp * sum(weight * losses[name] for name, weight in weights.items())
-        self.log_losses({**losses, "loss": loss})
-        return loss
+        return {**losses, "loss": loss}
+
+    def _latent_loss(self, ours: Latents, theirs: Latents, visible: Tensor) -> Tensor:
+        if visible.all():
+            return visible.new_zeros((), dtype=torch.float32)
+        return latent_loss(ours, theirs, visible, self.model.mined)
