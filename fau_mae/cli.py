@@ -219,6 +219,9 @@ def _add_occlude(commands: argparse._SubParsersAction) -> None:
     occlude.add_argument("--fill", default="mean", help="what hidden pixels of grid kinds show")
     occlude.add_argument("--grid", type=int, default=14, help="cells of a side of the grid kinds")
     occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
+    occlude.add_argument(
+        "--seed", type=int, default=0, help="0: the protocol's masks; -1: held-out textures and shapes"
+    )
 
 
 def _occlude(options: argparse.Namespace) -> None:
@@ -232,6 +235,7 @@ def _occlude(options: argparse.Namespace) -> None:
         fill=options.fill,
         grid=options.grid,
         objects=options.objects,
+        seed=options.seed,
     )
     print(f"{options.out}: {count} pictures, their masks and manifest.csv")
 

@@ -45,3 +45,18 @@ def test_user_errors_leave_nothing_behind(faces, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.partial"))
     with pytest.raises(UserError, match="choose a new folder"):
         occlude_files(faces, faces, kinds=("patches",))
+
+
+def test_the_command_draws_from_the_held_out_pool_when_asked(faces, tmp_path, fau_mae, capsys):
+    for seed in (0, -1):
+        out = tmp_path / f"seed{seed}"
+        line = ("occlude", faces, "--kind", "texture", "--severity", 0.25, "--out", out, "--seed", seed)
+        assert fau_mae(*line) == 0
+    one, other = (list(csv.DictReader((tmp_path / f"seed{s}" / "manifest.csv").open())) for s in (0, -1))
+    assert [row["seed"] for row in one + other] == ["0", "0", "-1", "-1"]
+    for mine, same in zip(one, other):
+        assert (tmp_path / "seed0" / mine["picture"]).read_bytes() != (
+            tmp_path / "seed-1" / same["picture"]
+        ).read_bytes()
+    assert fau_mae("occlude", faces, "--kind", "texturr", "--out", tmp_path / "none") == 2
+    assert "did you mean 'texture'" in capsys.readouterr().err and not (tmp_path / "none").exists()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from data_modules.occlusion.placement import canonical_points, checked_points
+
 # Head geometry in units of the distance from the eye line to the mouth line, fitted to frontal adult faces.
 _HEAD_RADIUS = 1.1
 _EYE_DEPTH = 0.9  # how far the eyes lie in front of the head's axis, in head radii
@@ -16,6 +18,16 @@ _NOSE_SWING = (
     0.47  # sideways shift of the nose tip against the eyes when the head turns, per sine of the turn
 )
 _MAX_SINE = 0.85
+
+
+def packed_chart(landmarks: np.ndarray | None, height: int, width: int) -> np.ndarray:
+    """The numbers of a face's `Chart` in one array, which compiled code takes faster than a tuple; see `unpacked`.
+
+    `landmarks` as in `five_points`.
+    """
+    if landmarks is None:
+        return _measured(canonical_points(height, width), -1)
+    return _measured(*checked_points(np.ascontiguousarray(landmarks, np.float64)))
 
 
 class Chart(NamedTuple):
@@ -42,16 +54,6 @@ class Chart(NamedTuple):
     mouth_v: float
     mouth_x: float  # the same on the flat axes of `plane`, where its v is the same
 
-    @classmethod
-    def of(cls, points: np.ndarray) -> "Chart":
-        """The chart of a face with the five points of `five_points`, (5, 2) float64 pixels."""
-        return cls(*_measured(points).tolist())
-
-    @property
-    def packed(self) -> np.ndarray:
-        """All numbers in one array: compiled code takes that much faster than a tuple; see `unpacked`."""
-        return np.array(self)
-
     def place(self, across: float, down: float) -> tuple[float, float]:
         """Flat face axes in chart units -> pixels."""
         area = self.unit * self.unit
@@ -68,7 +70,7 @@ class Chart(NamedTuple):
 
 @njit(cache=True, error_model="numpy")
 def unpacked(c):
-    """`Chart.packed` -> the chart, within compiled code."""
+    """The numbers of `packed_chart` -> the chart, within compiled code."""
     return Chart(
         c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[13], c[14]
     )
@@ -97,8 +99,15 @@ def off_head(chart, x, y):
 
 
 @njit(cache=True, error_model="numpy")
-def _measured(points):
-    """`Chart.packed` of a face with these five points."""
+def _measured(landmarks, eye):
+    """The numbers of a chart from five points (`eye` -1), or from landmarks with the first eye point at `eye`."""
+    points = landmarks
+    if eye >= 0:
+        points = np.zeros((5, 2))
+        for k in range(6):
+            points[0] += landmarks[eye + k] / 6
+            points[1] += landmarks[eye + 6 + k] / 6
+        points[2], points[3], points[4] = landmarks[eye - 6], landmarks[eye + 12], landmarks[eye + 18]
     origin_x, origin_y = (points[0, 0] + points[1, 0]) / 2, (points[0, 1] + points[1, 1]) / 2
     mouth_x, mouth_y = (points[3, 0] + points[4, 0]) / 2, (points[3, 1] + points[4, 1]) / 2
     eye_x, eye_y = _scaled(points[1, 0] - points[0, 0], points[1, 1] - points[0, 1])

@@ -56,12 +56,11 @@ def draw_hand(draws: Draws, scene: Scene) -> Drawing:
     shape = _hand(scene.pool, pick_shape(draws, scene.pool))
     mirrored = -1.0 if draws.uniform() < 0.5 else 1.0
     angle = draws.uniform(-1.3, 1.3)  # 0: straight up
-    points = five_points(scene.landmarks, *scene.size)
-    chart = Chart.of(points)
-    goal_u, goal_v = plane.py_func(chart, *points[draws.below(5)].tolist())
+    chart, points = scene.packed_chart, five_points(scene.landmarks, *scene.size)
+    goal_u, goal_v = plane.py_func(Chart(*chart.tolist()), *points[draws.below(5)].tolist())
     goal_u += draws.uniform(-0.2, 0.2)
     tile = pick_tile(draws, scene.pool, "skin")
-    field, across, along = _hand_field(chart.packed, *scene.size, shape, angle, mirrored, goal_u, goal_v)
+    field, across, along = _hand_field(chart, *scene.size, shape, angle, mirrored, goal_u, goal_v)
     place, rim = placing(draws, 1.0, angle), tile.rim(0.4)
 
     def surface(level: float) -> Surface:
@@ -174,7 +173,7 @@ def draw_cup(draws: Draws, scene: Scene) -> Drawing:
     shape = _cup(scene.pool, pick_shape(draws, scene.pool))
     angle, aside = draws.uniform(-0.35, 0.35), draws.uniform(-0.2, 0.2)
     tile = pick_tile(draws, scene.pool, "ceramic")
-    field, rim, across = _cup_field(scene.chart.packed, *scene.size, shape, angle, aside)
+    field, rim, across = _cup_field(scene.packed_chart, *scene.size, shape, angle, aside)
     place, colour = placing(draws, 1.2, angle), tile.rim(0.35)
 
     def surface(level: float) -> Surface:
@@ -237,7 +236,7 @@ def draw_microphone(draws: Draws, scene: Scene) -> Drawing:
     shape = _microphone(scene.pool, pick_shape(draws, scene.pool))
     angle = draws.uniform(-0.7, 0.7)
     tile = pick_tile(draws, scene.pool, "mesh")
-    field, head, across, below = _microphone_field(scene.chart.packed, *scene.size, shape, angle)
+    field, head, across, below = _microphone_field(scene.packed_chart, *scene.size, shape, angle)
     place = placing(draws, 1.0)
 
     def surface(level: float) -> Surface:

@@ -25,14 +25,14 @@ _LEFT_EYE, _RIGHT_EYE, _, _MOUTH, _ = CANONICAL_POINTS
 def eyes_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Grow out from both eyes -> (g, g) bool."""
     return _hide_ranked(
-        draws, _eye_distance(scene.chart.packed, scene.grid, *scene.size), severity, scene.grid
+        draws, _eye_distance(scene.packed_chart, scene.grid, *scene.size), severity, scene.grid
     )
 
 
 def mouth_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarray:
     """Grow out from the mouth -> (g, g) bool."""
     return _hide_ranked(
-        draws, _mouth_distance(scene.chart.packed, scene.grid, *scene.size), severity, scene.grid
+        draws, _mouth_distance(scene.packed_chart, scene.grid, *scene.size), severity, scene.grid
     )
 
 
@@ -44,7 +44,7 @@ def au_targeted_visible(draws: Draws, severity: float, scene: Scene) -> np.ndarr
     """
     weights = _weights(tuple(scene.aus) or tuple(AUS))
     return _hide_ranked(
-        draws, _au_rank(scene.chart.packed, weights, scene.grid, *scene.size), severity, scene.grid
+        draws, _au_rank(scene.packed_chart, weights, scene.grid, *scene.size), severity, scene.grid
     )
 
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_modules.occlusion.chart import Chart
+from data_modules.occlusion.chart import Chart, packed_chart
 from data_modules.occlusion.objects import Cutout
-from data_modules.occlusion.placement import five_points
 
 
 class Scene(NamedTuple):
@@ -28,6 +27,11 @@ class Scene(NamedTuple):
         return self.image.shape[:2]  # type: ignore[return-value]
 
     @property
+    def packed_chart(self) -> np.ndarray:
+        """Face coordinates of this face's pixels, for compiled code."""
+        return packed_chart(self.landmarks, *self.size)
+
+    @property
     def chart(self) -> Chart:
         """Face coordinates of this face's pixels."""
-        return Chart.of(five_points(self.landmarks, *self.size))
+        return Chart(*self.packed_chart.tolist())

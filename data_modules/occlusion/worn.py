@@ -44,7 +44,7 @@ def draw_sunglasses(draws: Draws, scene: Scene) -> Drawing:
     """Two lenses on the eyes, bridge and temples; they grow into ski goggles and end there."""
     shape = _glasses(scene.pool, pick_shape(draws, scene.pool))
     tile = pick_tile(draws, scene.pool, "plastic")
-    field, shade = _glasses_field(scene.chart.packed, *scene.size, shape)
+    field, shade = _glasses_field(scene.packed_chart, *scene.size, shape)
     surface = Surface(tile.pixels, placing(draws, 0.3), shade, tile.rim(0.45), shape.frame, 1.0, shadow=0.4)
     return Drawing(field, 2.0, lambda level: surface)
 
@@ -99,15 +99,16 @@ def draw_mask(draws: Draws, scene: Scene) -> Drawing:
     """A medical or cloth mask that is pulled up from the chin over mouth and nose to below the eyes."""
     shape = _mask(scene.pool, pick_shape(draws, scene.pool))
     tile = pick_tile(draws, scene.pool, "fleece" if shape.medical else "cloth")
-    chart, place = scene.chart, placing(draws, 1.0)
-    loop_level = chart.mouth_v + 0.35 + shape.arch  # how far the mask is up when the loops show
-    field, top_edge, sides, loops, shade = _mask_field(chart.packed, *scene.size, shape, loop_level)
+    chart, place = scene.packed_chart, placing(draws, 1.0)
+    mouth_v = float(unpacked.py_func(chart).mouth_v)
+    loop_level = mouth_v + 0.35 + shape.arch  # how far the mask is up when the loops show
+    field, top_edge, sides, loops, shade = _mask_field(chart, *scene.size, shape, loop_level)
 
     def surface(level: float) -> Surface:
         outline = _mask_outline(level, top_edge, sides, loops, loop_level)
         return Surface(tile.pixels, place, shade, tile.rim(0.8), 0.012, 0.7, shadow=0.45, outline=outline)
 
-    return Drawing(field, chart.mouth_v + 0.75, surface)
+    return Drawing(field, mouth_v + 0.75, surface)
 
 
 @njit(cache=True, error_model="numpy")
@@ -175,7 +176,7 @@ def draw_hair(draws: Draws, scene: Scene) -> Drawing:
     shape = _hair(scene.pool, pick_shape(draws, scene.pool))
     side = draws.uniform(-0.7, 0.7)
     tile = pick_tile(draws, scene.pool, "hair")
-    field, beside, shade = _hair_field(scene.chart.packed, *scene.size, shape, side)
+    field, beside, shade = _hair_field(scene.packed_chart, *scene.size, shape, side)
     place, rim = placing(draws, 1.0), tile.rim(0.5)
 
     def surface(level: float) -> Surface:
