@@ -1,6 +1,6 @@
 """The plates of docs/occlusion-benchmark.md: `python benchmarks/occlusion_plate.py [FOLDER]` (default: docs/images).
 
-Rows are kinds, columns three synthetic faces, the second and third turned, under each severity of the ladder.
+Rows are kinds, columns three synthetic faces, one frontal and two turned, under each severity of the ladder.
 """
 
 import sys
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from data_modules.occlusion.apply import KINDS, occlude
+from data_modules.occlusion.chart import Chart, packed_chart
 from data_modules.occlusion.spec import LADDER, OcclusionSpec
 from data_modules.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 
 _SIZE, _TILE = 224, 92
-_FACES = (3, 10, 4)  # frontal, turned, turned further
 _DONOR = 20
 
 
@@ -25,18 +25,25 @@ def main(folder: Path) -> None:
         store = prepare_synthetic(Path(work) / "faces", identities=4, frames=6, size=_SIZE, seed=3, workers=1)
         grids = [name for name, kind in KINDS.items() if kind.cells and kind.needs is None]
         drawn = [name for name, kind in KINDS.items() if kind.draw and name != "objects"]
+        faces = _chosen(store)
         for title, kinds in (("grid", grids), ("drawn", drawn)):
-            plate = np.vstack([_row(store, kind) for kind in kinds])
+            plate = np.vstack([_row(store, kind, faces) for kind in kinds])
             path = folder / f"occlusion-{title}.jpg"
             cv2.imwrite(str(path), cv2.cvtColor(plate, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
-def _row(store: FaceStore, kind: str) -> np.ndarray:
+def _chosen(store: FaceStore) -> list[int]:
+    """The most frontal face, and the two turned furthest to either side."""
+    sines = [Chart(*packed_chart(store.landmarks(i), _SIZE, _SIZE).tolist()).sine for i in range(len(store))]
+    return [int(np.argmin(np.abs(sines))), int(np.argmin(sines)), int(np.argmax(sines))]
+
+
+def _row(store: FaceStore, kind: str, faces: list[int]) -> np.ndarray:
     """One kind on all faces under all severities, its name at the left."""
     label = np.full((_TILE, 96, 3), 255, np.uint8)
     cv2.putText(label, kind, (4, _TILE // 2 + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     tiles = [label]
-    for face in _FACES:
+    for face in faces:
         for severity in LADDER[1:]:
             image, _ = occlude(
                 store.image(face),
