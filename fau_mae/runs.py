@@ -6,10 +6,8 @@ validation people), `folds.csv`, `curves.png`, `report.html`, and `run.json`, wh
 with other settings in the same folder is refused rather than mixed in.
 """
 
-import ctypes
 import json
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +20,7 @@ from data_modules.store import write_atomically
 from fau_mae import tracking
 from fau_mae.experiment import Experiment, load_experiment, started_from, with_overrides
 from fau_mae.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
+from fau_mae.processes import die_with_parent
 
 
 def run_experiment(
@@ -131,7 +130,7 @@ def _launch(stage: StagePlan) -> None:
     """Train in this process, or in one of its own where Lightning starts more, which repeat their command line."""
     if needs_processes(stage.line):
         done = subprocess.run(
-            [sys.executable, "-m", "fau_mae.cli", *stage.line], check=False, preexec_fn=_die_with_parent
+            [sys.executable, "-m", "fau_mae.cli", *stage.line], check=False, preexec_fn=die_with_parent
         )
         if done.returncode > 128:
             raise Stopped(done.returncode - 128)
@@ -141,12 +140,6 @@ def _launch(stage: StagePlan) -> None:
         from fau_mae.lightning_cli import run_lightning
 
         run_lightning(stage.line)
-
-
-def _die_with_parent() -> None:
-    """On Linux: end this process when the one that started it is killed, so that no two train in one folder."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _sweep(experiment: Experiment, folder: Path) -> None:

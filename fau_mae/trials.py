@@ -1,6 +1,5 @@
 """One trial of a sweep at work: `fau-mae fit` or `run` in a process of its own, resumed where it was cut off."""
 
-import ctypes
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ import pandas as pd
 import yaml
 
 from fau_mae.plan import FINISHED
+from fau_mae.processes import die_with_parent
 from fau_mae.sweeps import Sweep, Trial, read_trial, trial_words
 
 _NOT_OURS = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # of an agent around the sweep
@@ -120,7 +120,7 @@ class TrialProcess:
                 cwd=self._cwd,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent,
             )
 
     def _fail(self, reason: str) -> None:
@@ -143,12 +143,3 @@ def logged_values(out: Path, metric: str) -> list[float]:
                 rows = table[["epoch", metric]].dropna()
                 values |= dict(zip(rows["epoch"].astype(int), rows[metric].astype(float)))
     return [values[epoch] for epoch in sorted(values)]
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    """A sweep that is killed takes its trainings along, or the next one would train in the same folder beside them."""
-    assert _libc is not None
-    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -314,7 +314,7 @@ def descendants(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_sweep_of_8_trials_killed_after_3_goes_on_with_the_other_5(
     tiny_store: FaceStore, tmp_path: Path, environment: dict[str, str]
@@ -374,7 +374,7 @@ def test_a_sweep_of_8_trials_killed_after_3_goes_on_with_the_other_5(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_hyperband_stops_the_worse_trial_and_a_broken_one_is_named(
     tiny_store: FaceStore, tmp_path: Path, environment: dict[str, str]
 ) -> None:
