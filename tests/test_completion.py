@@ -58,10 +58,14 @@ def test_visible_latents_are_the_encoders_and_hidden_ones_are_told(counts: list[
             assert told.isfinite().all() and len(told.unique(dim=0)) == len(told)  # each place its own
 
 
-def test_nothing_hidden_is_as_without_a_mask() -> None:
+def test_nothing_hidden_is_as_without_a_mask_and_no_weight_is_left_out_of_the_graph() -> None:
+    """A clean step of a distributed training must give every weight a gradient, be it 0."""
     model, image = completed_model(), faces(2)
-    for mine, same in zip(model(image, masks([16, 16])), model(image)):
+    output = model(image, masks([16, 16]))
+    for mine, same in zip(output, model(image)):
         torch.testing.assert_close(mine, same)
+    output.logits.sum().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
 def test_the_latent_loss_sees_hidden_places_only_and_overlooks_scale() -> None:

@@ -205,3 +205,13 @@ def test_faces_without_a_visible_token_keep_values_and_gradients_finite(counts: 
     output.logits.sum().backward()
     assert all(value.isfinite().all() for value in output)
     assert all(p.grad is None or p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_logits_give_every_weight_a_gradient_but_the_edge_classifier() -> None:
+    """What the loss never reaches must be frozen: a distributed training waits for every weight that wants one."""
+    head = make_head()
+    head(make_latents([2, 5])).logits.sum().backward()
+    assert {name for name, p in head.named_parameters() if p.grad is None} == {
+        "edge_classifier.weight",
+        "edge_classifier.bias",
+    }

@@ -54,6 +54,10 @@ def _cut() -> None:
 def test_the_run_leaves_what_the_readme_promises(done: Path) -> None:
     results = pd.read_parquet(done / "results.parquet")
     assert set(results["method"]) == {"clean", "reconstruct", "augmented", "dropped", "student"}
+    sources = results.groupby("method")["mask_source"].agg(set).to_dict()
+    assert sources["clean"] == sources["augmented"] == {"none"}
+    assert all(sources[told] == {"oracle", "blind"} for told in ("reconstruct", "dropped", "student"))
+    assert (done / "fold1-seed0/predictions/test/mask_quality.parquet").exists()
     assert set(results["kind"]) == {"none", "patches", "block"} and set(results["severity"]) == {0.0, 0.5}
     assert (done / "report.html").stat().st_size < 10_000_000 and (done / "curves.png").exists()
     assert (done / "fold1-seed0/predictions/test/examples.parquet").exists()

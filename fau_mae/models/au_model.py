@@ -79,7 +79,7 @@ class AUModel(nn.Module):
         `with_latents` adds what the head read: the latents, completed where that is asked for.
         """
         latents = self.encoder(image, visible)
-        if self.completion is not None and visible is not None and not bool(visible.all()):
+        if self.completion is not None and visible is not None:
             latents = self.completion(latents, visible, self.encoder.pos_embed)
         output = self.head(latents)
         return (output, latents) if with_latents else output

@@ -86,6 +86,10 @@ class AUTask(L.LightningModule):
         self.aus = tuple(data.aus)
         self.recipe |= {"image_size": data.image_size, "grid": data.grid, "regions": data.regions}
         self.model = AUModel(**self.recipe)
+        if isinstance(self.model.head, MEGraphAU) and not self.loss.edge_states:
+            self.model.head.edge_classifier.requires_grad_(
+                False
+            )  # nothing trains it, and DDP waits for all that wants
         if self.init_from is not None and self.trainer.ckpt_path is None:
             start_from(self.model, self.init_from)
         self.au_loss = AULoss(self.loss, data.prevalence())

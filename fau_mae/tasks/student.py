@@ -111,14 +111,9 @@ class Student(AUTask):
             weights = {name: weight for name, weight in self.weights.items() if weight}
             for name in weights:
                 if name == "latent":
-                    losses[name] = self._latent_loss(latents, target[1], batch.visible)
+                    losses[name] = latent_loss(latents, target[1], batch.visible, self.model.mined)
                 else:
                     losses[name] = LOSSES[name](output, target[0], self.distil)
             ramp = self.distil.ramp(self.global_step, int(self.trainer.estimated_stepping_batches))
             loss = loss + ramp * sum(weight * losses[name] for name, weight in weights.items())
         return {**losses, "loss": loss}
-
-    def _latent_loss(self, ours: Latents, theirs: Latents, visible: Tensor) -> Tensor:
-        if visible.all():
-            return visible.new_zeros((), dtype=torch.float32)
-        return latent_loss(ours, theirs, visible, self.model.mined)
