@@ -90,17 +90,12 @@ def prepare_line(options: dict[str, Any], store: Path) -> list[str]:
     return line
 
 
-def _is_given(prediction: Path) -> bool:
-    """Whether it is of a method as it is; what a detector adds (`blind`) depends on which of them read masks."""
-    return prediction.parent.name.rpartition("-")[2] in ("none", "oracle")
-
-
-def cells_done(experiment: Experiment, folder: Path) -> tuple[int, int]:
-    """Predictions of one fold and seed: files that are there, and files of the whole sweep."""
-    ladder = experiment.ladder
-    rungs = 1 + len(ladder["kinds"]) * sum(severity > 0 for severity in ladder["severities"])
-    there = [path for path in folder.glob("predictions/*/*/*.parquet") if _is_given(path)]
-    return len(there), 2 * rungs * len(experiment.methods)  # validation and test
+def sweep_state(folder: Path) -> str:
+    """How far the occlusion sweep of one fold and seed is; its example faces are written last."""
+    if (folder / "predictions" / "test" / "examples.parquet").exists():
+        return "done"
+    files = sum(path.parent.name != "regions" for path in folder.glob("predictions/*/*/*.parquet"))
+    return f"begun, {files} prediction files are there" if files else "to do"
 
 
 def dry_run(
@@ -121,9 +116,7 @@ def dry_run(
         for stage in plan_stages(experiment, out, store, fold, seed):
             print(f"fold{fold}-seed{seed} {stage.name}: {stage.state}")
             print(f"    fau-mae {shlex.join(stage.line)}")
-        done, all_cells = cells_done(experiment, fold_folder(out, fold, seed))
-        state = "done" if done >= all_cells else f"{done} of {all_cells} cells done" if done else "to do"
-        print(f"fold{fold}-seed{seed} occlusion sweep: {state}")
+        print(f"fold{fold}-seed{seed} occlusion sweep: {sweep_state(fold_folder(out, fold, seed))}")
     print(f"results and report: {'done' if finished else 'to do'}")
     print(
         "the sweep and the results are made by the same `fau-mae run` without --dry-run, once stages are done"

@@ -80,7 +80,8 @@ def test_synthetic_runs_to_its_table(fau_mae: FauMae, tiny_store: FaceStore, tmp
     arguments = ["--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
     assert fau_mae("run", "synthetic", *arguments) == 0
     assert "macro-F1" in capsys.readouterr().out
-    assert len(pd.read_parquet(tmp_path / "r" / "results.parquet"))
+    results = pd.read_parquet(tmp_path / "r" / "results.parquet")
+    assert set(results[results["method"] == "student"]["mask_source"]) == {"oracle", "blind"}
 
 
 @pytest.mark.parametrize("dataset", ["bp4d", "disfa"])
