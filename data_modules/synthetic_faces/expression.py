@@ -124,7 +124,7 @@ def pose_expression(neutral: np.ndarray, strength: np.ndarray, lips_part: bool) 
     ]
     weights = np.concatenate([strength, meeting]).astype(np.float32)  # (A + C, 2)
     weights[_BLINK] = 0
-    for half in np.flatnonzero(weights):
+    for half in np.flatnonzero(weights).tolist():
         add_rows(points, weights.ravel()[half], *basis.rows(half))
     narrow, blink = ([basis.rows(2 * row + side) for side in (0, 1)] for row in (_NARROW, _BLINK))
     set_lids(points, closing, narrow, blink, _lid_gains())

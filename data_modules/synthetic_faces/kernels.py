@@ -29,10 +29,10 @@ def vertex_normals(points, triangles):
         ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
         vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for v in (a, b, c):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz
+        for corner in (a, b, c):
+            normals[corner, 0] += nx
+            normals[corner, 1] += ny
+            normals[corner, 2] += nz
     for v in range(points.shape[0]):
         x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
         scale = np.float32(1) / (math.sqrt(x * x + y * y + z * z) + np.float32(1e-12))

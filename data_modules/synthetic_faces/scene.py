@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+# Grey, saturation and share of discs of the things in a room.
+_THING_LOW, _THING_HIGH = np.array([[0.01], [0], [0]]), np.array([[0.9], [0.35], [1]])
+
 
 @dataclass(frozen=True)
 class Light:
@@ -123,7 +126,7 @@ def paint_background(seed: int, size: int) -> np.ndarray:
     corners = rng.uniform(0.02, 0.75) * rng.uniform(0.6, 1.3, (2, 2, 1)) * tint
     image = cv2.resize(corners.astype(np.float32), (work, work), interpolation=cv2.INTER_LINEAR)
     things = int(rng.integers(0, 14))
-    grey, saturation, round_share = rng.uniform([[0.01], [0], [0]], [[0.9], [0.35], [1]], (3, things))
+    grey, saturation, round_share = rng.uniform(_THING_LOW, _THING_HIGH, (3, things))
     colours = (grey[:, None] * (1 + saturation[:, None] * rng.standard_normal((things, 3)))).clip(0, 1)
     places, sizes = rng.integers(0, work, (things, 2)).tolist(), rng.integers(3, 34, (things, 2)).tolist()
     for share, colour, (x, y), (w, h) in zip(round_share, colours.tolist(), places, sizes):

@@ -49,7 +49,7 @@ def shade(number, depth, screen, triangles, material, normals, traits, look, lam
     labels = np.zeros(image.shape[:2], np.uint8)
     zero, one, quarter, half = np.float32(0), np.float32(1), np.float32(0.25), np.float32(0.5)
     step = np.float32(2.5) * pixel  # nearer samples belong to one smooth surface
-    light_sum, light_count = 0.0, 0.0
+    light_sum, light_count = np.float64(0), np.float64(0)
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
             smooth, tress, covered, nearest, furthest = True, True, 0, np.float32(1e9), np.float32(-1e9)

@@ -97,8 +97,8 @@ def _blend(albedo: np.ndarray, colour: np.ndarray, cover: np.ndarray) -> None:
 
 def _tint(albedo: np.ndarray, absorbed: list[float], cover: np.ndarray) -> None:
     """Take a share of each colour from the albedo (H, W, 3), in place; `cover` (H, W) in 0-1."""
-    absorbed = np.array(absorbed, np.float32)
-    _lay(albedo, cover.astype(np.float32, copy=False), absorbed, np.zeros(3, np.float32))
+    shares = np.array(absorbed, np.float32)
+    _lay(albedo, cover.astype(np.float32, copy=False), shares, np.zeros(3, np.float32))
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
