@@ -146,7 +146,7 @@ def test_a_run_killed_five_times_ends_in_the_same_results(
     moments = random.Random(seed)
     for _ in range(5):
         process = start(tmp_path / "killed")
-        time.sleep(moments.uniform(0.1, 0.35) * took)
+        time.sleep(moments.uniform(0.05, 0.2) * took)
         process.kill()
         process.communicate()
     assert start(tmp_path / "killed").communicate()[0].endswith(table[-200:].replace("whole", "killed")), seed
