@@ -172,8 +172,9 @@ def test_hostile_pictures_are_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def check_synthetic(detector: FaceDetector, folder: Path, faces: int) -> None:
-    """All but one in fifty are found (at least one may be missed). The outline's five points and the detector's differ in kind (a lid line's mean is not a
-    pupil), so the error on frontal faces is that left after the constant difference between the two."""
+    """All but one in fifty are found (one of few may be missed). The outline's five points and the detector's differ
+    in kind (a lid line's mean is not a pupil), so the error on frontal faces is that left after the constant
+    difference between the two."""
     store = prepare_synthetic(folder / "s", identities=faces // 2, frames=2, size=224, seed=7, progress=False)
     found = detector.detect([store.image(row) for row in range(faces)])
     assert sum(len(one) != 1 for one in found) <= max(1, faces // 50)
