@@ -18,7 +18,7 @@ from data_modules.errors import UserError
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
 from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
 from data_modules.store import FaceStore, StoreInfo
-from data_modules.video import open_video
+from data_modules.video import read_video
 
 PRESENT_FROM = 2
 MIN_FACE = 96  # pixels; faces fill more than a third of the 768 rows
@@ -73,9 +73,9 @@ def prepare_disfa(
 
     `landmarks` takes the 66 points of `Landmark_Points`, where the set has them (left camera), instead of
     the detector. `drop_bad_frames` leaves out `BAD_FRAMES`. Frames without a face, and those that the labels
-    name but a video does not hold (it is missing, cannot be read or breaks off), are counted and listed in
-    `skipped.csv`. An AU whose file lacks a frame is unknown there. Raises `UserError` for a missing root and
-    a malformed label file.
+    name but a video does not hold (it is missing or breaks off), are counted and listed in `skipped.csv`. An
+    AU whose file lacks a frame is unknown there. Raises `UserError` for a missing root, a malformed label file
+    and a video of which no frame can be read: a damaged copy of a fixed data set is to be mended.
     """
     root = Path(root)
     if unknown := sorted(set(aus) - set(DISFA_ALL_AUS)):
@@ -141,8 +141,9 @@ def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
     """The labelled frames of one subject, in order."""
     intensity = read_labels(job)
     bad = {frame for first, last in BAD_FRAMES.get(job.subject, ()) for frame in range(first, last + 1)}
-    pictures, fault = open_video(job.video)
-    source_hash = file_hash(job.video) if not fault else ""
+    there = job.video.is_file()
+    pictures = read_video(job.video) if there else iter(())
+    source_hash = file_hash(job.video) if there else ""
     left_out = bad & set(intensity) if job.drop_bad_frames else set()
     source = job.video.relative_to(job.root).as_posix()
     for frame in sorted(left_out):
@@ -157,7 +158,7 @@ def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
             tally.counts["landmarks missing"] += bool(job.landmarks) and points is None
             yield _labelled(job, number, image, intensity[number], source_hash, landmarks=points)
     for frame in sorted(f for f in intensity if f > number and f not in left_out):
-        lost = fault or "video breaks off"
+        lost = "video breaks off" if there else "video missing"
         yield _labelled(job, frame, None, intensity[frame], source_hash, lost)
 
 

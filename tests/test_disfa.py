@@ -94,23 +94,21 @@ def test_label_and_video_of_different_length(tmp_path: Path) -> None:
     assert lost and lost == list(range(lost[0], 6)) and ("SN010", 5, "no label") in skipped(store)
 
 
-def test_videos_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
-    """An MP4 whose end is missing has no index and so no frame; another file is a zip; a third is not there."""
-    raw = write_disfa(tmp_path / "raw", ["SN001", "SN003", "SN006", "SN010"], frames=3)
+def test_a_missing_video_is_counted_and_a_damaged_one_refused(tmp_path: Path) -> None:
+    """An MP4 whose end is missing has no index and so no frame; the other file is a zip."""
+    raw = write_disfa(tmp_path / "raw", ["SN001", "SN003", "SN006"], frames=3)
     videos = raw / "Videos_LeftCamera"
-    whole = tmp_path / "whole.mp4"
-    write_video(whole, (numbered_frame(n) for n in range(1, 4)), "libx264")
-    (videos / "LeftVideoSN001_comp.avi").write_bytes(whole.read_bytes()[:-400])
-    (videos / "LeftVideoSN003_comp.avi").write_bytes(b"PK\x03\x04" * 100)
     (videos / "LeftVideoSN006_comp.avi").unlink()
     store = prepare_disfa(raw, tmp_path / "s", size=64, workers=1, progress=False)
-    assert set(store.column("subject")) == {"SN010"} and store.info.counts["frames"] == 12
-    assert store.info.counts["video cannot be read"] == 6 and store.info.counts["video missing"] == 3
-    assert skipped(store) == [
-        (name, frame, "video missing" if name == "SN006" else "video cannot be read")
-        for name in ("SN001", "SN003", "SN006")
-        for frame in (1, 2, 3)
-    ]
+    assert store.info.counts["video missing"] == 3
+    assert skipped(store) == [("SN006", frame, "video missing") for frame in (1, 2, 3)]
+    whole = tmp_path / "whole.mp4"
+    write_video(whole, (numbered_frame(n) for n in range(1, 4)), "libx264")
+    for content in (whole.read_bytes()[:-400], b"PK\x03\x04" * 100):
+        (videos / "LeftVideoSN001_comp.avi").write_bytes(content)
+        with pytest.raises(UserError, match="LeftVideoSN001_comp"):
+            prepare_disfa(raw, tmp_path / "other", size=64, workers=1, progress=False)
+        assert not (tmp_path / "other").exists()
 
 
 def wrong_columns(raw: Path) -> None:

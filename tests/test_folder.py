@@ -38,11 +38,12 @@ def table(path: Path, text: str) -> Path:
 
 def test_without_labels_every_picture_and_frame_is_stored(raw: Path, tmp_path: Path) -> None:
     (raw / "ann" / "3.jpg").write_bytes(b"PK\x03\x04 a zip by another name")
+    (raw / "dan.mp4").write_bytes((raw / "cid.mp4").read_bytes()[:-400])  # without its index
     store = prepare(raw, tmp_path / "s")
     assert store.info.aus == () and store.column("labels").shape == (8, 0)
     assert list(store.column("subject")) == ["ann"] * 2 + ["bob"] * 2 + ["cid.mp4"] * 4
     assert list(store.column("frame")) == [0, 0, 0, 0, 1, 2, 3, 4]
-    assert store.info.counts["picture cannot be read"] == 1
+    assert store.info.counts["picture cannot be read"] == store.info.counts["video cannot be read"] == 1
     assert len(set(store.column("sample_id"))) == 8
 
 

@@ -95,7 +95,7 @@ def test_the_sweep_is_one_offline_wandb_run_with_severity_as_its_axis(done: Path
         json.loads(table.read_text())["columns"]
     )
     others = {run.parent.parent.name for run in done.glob("fold1-seed0/*/wandb/offline-run-*")}
-    assert others == {"pretrain", "teacher", "augmented", "dropped", "student", "evaluate"}
+    assert others == {"pretrain", "teacher", "augmented", "dropped", "student", "evaluate", "detector"}
 
 
 def test_under_an_agent_its_run_gets_the_scores_of_the_whole_run(
@@ -110,7 +110,11 @@ def test_under_an_agent_its_run_gets_the_scores_of_the_whole_run(
     scores = json.loads((done / "metrics.json").read_text())
     assert scores.keys() == {
         f"val/{name}/auroc"
-        for name in ("clean", "reconstruct-oracle", "augmented", "dropped-oracle", "student-oracle")
+        for name in (
+            "clean",
+            "augmented",
+            *(f"{m}-{mask}" for m in ("reconstruct", "dropped", "student") for mask in ("oracle", "blind")),
+        )
     }
     assert summary(done)["summary"].items() >= scores.items()
 
