@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_modules.errors import Stopped, UserError
-from fau_mae.prepare_cli import add_prepare
-from fau_mae.sweep_cli import add_dashboard, add_sweep
-from fau_mae.sweeps import name_trial
+from fau_mae.commands.evaluate import add_evaluate, add_foreign
+from fau_mae.commands.prepare import add_prepare
+from fau_mae.commands.sweep import add_dashboard, add_sweep
+from fau_mae.sweeps.sweep_file import name_trial
 
 LIGHTNING_COMMANDS = ("fit", "validate", "test")
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = name_trial(sys.argv[1:] if argv is None else argv)
         if arguments[:1] and arguments[0] in LIGHTNING_COMMANDS:
-            from fau_mae.lightning_cli import run_lightning
+            from fau_mae.runs.lightning_cli import run_lightning
             from fau_mae.tracking import sync_line
 
             out = run_lightning(arguments)
@@ -58,13 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         )
     add_prepare(commands, _command)
     _add_run(commands)
-    _add_evaluate(commands)
+    add_evaluate(commands, _command)
     add_sweep(commands, _command)
     _add_report(commands)
     add_dashboard(commands, _command)
     _add_detect(commands)
-    _add_occlude(commands)
-    _add_evaluate_predictions(commands)
+    add_foreign(commands, _command)
     _add_save(commands)
     return parser
 
@@ -108,7 +108,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from fau_mae.runs import run_experiment
+    from fau_mae.runs.runner import run_experiment
 
     run_experiment(
         options.experiment,
@@ -120,59 +120,6 @@ def _run(options: argparse.Namespace) -> None:
         root=options.root,
         mae=options.mae,
         dry=options.dry_run,
-    )
-
-
-def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    evaluate = _command(commands, "evaluate", _evaluate, "the occlusion ladder for any checkpoint")
-    evaluate.add_argument("--checkpoint", type=Path, required=True, help="a Teacher or Student checkpoint")
-    evaluate.add_argument("--data", type=Path, required=True, help="a store")
-    evaluate.add_argument(
-        "--out", type=Path, required=True, help="folder for predictions and results.parquet"
-    )
-    evaluate.add_argument("--kinds", nargs="+", default=["patches", "block"], help="occlusions")
-    evaluate.add_argument(
-        "--severities", nargs="+", type=float, default=[0.1, 0.25, 0.5, 0.75, 0.9], help="hidden shares"
-    )
-    evaluate.add_argument(
-        "--fold", type=int, default=None, help="whose test subjects are used (default: as trained, else 1)"
-    )
-    evaluate.add_argument(
-        "--num-folds",
-        type=int,
-        default=None,
-        help="folds of a store without published ones (likewise, else 3)",
-    )
-    evaluate.add_argument("--fill", default="grey", help="what hidden pixels show")
-    evaluate.add_argument(
-        "--detector",
-        type=Path,
-        default=None,
-        help="an OcclusionDetector checkpoint: adds rows with its mask (blind)",
-    )
-    evaluate.add_argument(
-        "--thresholds",
-        choices=["by_visibility", "clean", "fixed"],
-        default="by_visibility",
-        help="where the threshold of F1 is chosen: validation faces as hidden as the test faces, "
-        "clean validation faces, or .5",
-    )
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from fau_mae.evaluation.sweep import evaluate_checkpoint
-
-    evaluate_checkpoint(
-        options.checkpoint,
-        options.data,
-        options.out,
-        kinds=options.kinds,
-        severities=options.severities,
-        fold=options.fold,
-        num_folds=options.num_folds,
-        fill=options.fill,
-        threshold_rule=options.thresholds,
-        detector=options.detector,
     )
 
 
@@ -204,68 +151,6 @@ def _detect(options: argparse.Namespace) -> None:
     from fau_mae.inference.predict import detect_with_checkpoint
 
     detect_with_checkpoint(options.inputs, options.out, options.checkpoint)
-
-
-def _add_occlude(commands: argparse._SubParsersAction) -> None:
-    occlude = _command(
-        commands, "occlude", _occlude, "occluded copies of pictures, with masks, to test other models"
-    )
-    occlude.add_argument("input", type=Path, help="a face crop or a folder of them")
-    occlude.add_argument(
-        "--out", type=Path, required=True, help="folder for pictures, masks and manifest.csv"
-    )
-    occlude.add_argument("--kind", nargs="+", default=["patches", "block"], help="occlusions")
-    occlude.add_argument("--severity", nargs="+", type=float, default=[0.25, 0.5, 0.75], help="hidden shares")
-    occlude.add_argument("--fill", default="mean", help="what hidden pixels of grid kinds show")
-    occlude.add_argument("--grid", type=int, default=14, help="cells of a side of the grid kinds")
-    occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
-    occlude.add_argument(
-        "--seed", type=int, default=0, help="0: the protocol's masks; -1: held-out textures and shapes"
-    )
-
-
-def _occlude(options: argparse.Namespace) -> None:
-    from fau_mae.evaluation.occlude_files import occlude_files
-
-    count = occlude_files(
-        options.input,
-        options.out,
-        kinds=options.kind,
-        severities=options.severity,
-        fill=options.fill,
-        grid=options.grid,
-        objects=options.objects,
-        seed=options.seed,
-    )
-    print(f"{options.out}: {count} pictures, their masks and manifest.csv")
-
-
-def _add_evaluate_predictions(commands: argparse._SubParsersAction) -> None:
-    score = _command(
-        commands,
-        "evaluate-predictions",
-        _evaluate_predictions,
-        "score another model's AU table under our protocol",
-    )
-    score.add_argument(
-        "table", type=Path, help="CSV or Parquet of probabilities; see docs/occlusion-benchmark.md"
-    )
-    score.add_argument(
-        "--labels", type=Path, default=None, help="CSV or Parquet of labels, if not in the table"
-    )
-    score.add_argument("--dataset", default="unnamed", help="name for the results")
-    score.add_argument("--out", type=Path, required=True, help="folder for results.parquet")
-
-
-def _evaluate_predictions(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from fau_mae.evaluation.foreign import evaluate_predictions
-    from fau_mae.evaluation.scoring import macro_table
-
-    results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)
-    for table in macro_table(results):
-        Console(width=100).print(table)
 
 
 def _add_save(commands: argparse._SubParsersAction) -> None:

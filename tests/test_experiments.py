@@ -10,7 +10,7 @@ from conftest import TINY
 from fixtures_datasets import write_bp4d, write_disfa
 
 from data_modules.store import FaceStore
-from fau_mae.config_files import experiments_root, read_config
+from fau_mae.runs.config_files import experiments_root, read_config
 
 FauMae = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("no_wandb")

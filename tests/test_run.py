@@ -13,8 +13,8 @@ from fixtures_wandb import offline_records, summary
 from skimage.data import astronaut
 
 from data_modules.store import FaceStore
-from fau_mae import runs
-from fau_mae.experiment import load_experiment
+from fau_mae.runs import runner
+from fau_mae.runs.experiment import load_experiment
 
 FauMae = Callable[..., int]
 TINY_RUN = [word for flag in TINY for word in ("--set", flag.removeprefix("--"))]
@@ -34,8 +34,8 @@ def done(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("runs") / "quickstart"
     go = lambda: run(lambda *a: main([str(x) for x in a]), tiny_store, out)  # noqa: E731
     monkey = pytest.MonkeyPatch()
-    launch = runs._launch
-    monkey.setattr(runs, "_launch", lambda stage: launch(stage) if stage.name != "teacher" else _cut())
+    launch = runner._launch
+    monkey.setattr(runner, "_launch", lambda stage: launch(stage) if stage.name != "teacher" else _cut())
     with pytest.raises(RuntimeError, match="power cut"):
         go()
     assert (out / "fold1-seed0/pretrain/finished").exists() and not (out / "fold1-seed0/teacher").exists()
@@ -67,7 +67,7 @@ def test_the_run_leaves_what_the_readme_promises(done: Path) -> None:
 def test_a_finished_run_says_so_at_once(
     fau_mae: FauMae, tiny_store: FaceStore, done: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_run_fold", lambda *_: _cut())
+    monkeypatch.setattr(runner, "_run_fold", lambda *_: _cut())
     assert run(fau_mae, tiny_store, done) == 0
     out = capsys.readouterr().out
     assert "done already" in out and "student" in out and "report.html" in out

@@ -17,8 +17,8 @@ from conftest import TINY
 from fixtures_wandb import offline_records, summary
 
 from data_modules.store import FaceStore
-from fau_mae.config_files import experiments_root
-from fau_mae.experiment import load_experiment
+from fau_mae.runs.config_files import experiments_root
+from fau_mae.runs.experiment import load_experiment
 
 FauMae = Callable[..., int]
 QUICKSTART = experiments_root() / "quickstart"

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_modules.store import FaceStore
-from fau_mae import sweeps
-from fau_mae.experiment import experiments_root
-from fau_mae.trials import logged_values
+from fau_mae.runs.experiment import experiments_root
+from fau_mae.sweeps import sweep_file
+from fau_mae.sweeps.trials import logged_values
 
 FauMae = Callable[..., int]
 FOLDER = experiments_root() / "sweeps"
@@ -89,9 +89,9 @@ def _at(config: Any, dotted: str) -> Any:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_both_engines_start_the_same_command(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = sweeps.load_sweep(file)
-    ours = sweeps.trial_words(sweep, one_trial(file), sweep.folder / "abc123" / sweep.out)
-    theirs = sweeps.name_trial(agent_command(file, one_trial(file), monkeypatch)[2:])
+    sweep = sweep_file.load_sweep(file)
+    ours = sweep_file.trial_words(sweep, one_trial(file), sweep.folder / "abc123" / sweep.out)
+    theirs = sweep_file.name_trial(agent_command(file, one_trial(file), monkeypatch)[2:])
     at = theirs.index("--out")
     assert ours[:-2] == theirs[:at] + theirs[at + 2 :]
     assert Path(ours[-1]) == Path(theirs[at + 1]).absolute()
@@ -115,10 +115,10 @@ def test_macros_are_filled_in_as_wandb_does(parameters: dict[str, Any], macro: s
     theirs = create_sweep_command_args({"args": {name: {"value": v} for name, v in parameters.items()}})[
         macro
     ]
-    assert sweeps.trial_words(sweep, parameters, Path("out")) == ["fit", *theirs, "--out", "out"]
+    assert sweep_file.trial_words(sweep, parameters, Path("out")) == ["fit", *theirs, "--out", "out"]
 
 
-def _sweep(words: list[str], **more: Any) -> sweeps.Sweep:
+def _sweep(words: list[str], **more: Any) -> sweep_file.Sweep:
     values = {
         "name": "s",
         "folder": Path("s"),
@@ -131,7 +131,7 @@ def _sweep(words: list[str], **more: Any) -> sweeps.Sweep:
         "run_cap": None,
         "patience": None,
     }
-    return sweeps.Sweep(**{**values, **more})
+    return sweep_file.Sweep(**{**values, **more})
 
 
 def write(path: Path, **changes: Any) -> Path:
@@ -177,7 +177,7 @@ def test_without_ray_one_line_says_what_to_install(
     fau_mae: FauMae, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "fau_mae.ray_sweep", raising=False)
+    monkeypatch.delitem(sys.modules, "fau_mae.sweeps.ray_tune", raising=False)
     assert fau_mae("sweep", write(tmp_path / "sweep.yaml")) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "pip install 'fau-mae[sweep]'" in line
@@ -191,18 +191,18 @@ def test_a_place_for_the_trial_outside_a_sweep_is_refused(fau_mae: FauMae, capsy
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "first.yaml")
-    sweep = sweeps.load_sweep(first, tmp_path / "out")
-    sweeps.claim_folder(sweep, first)
-    sweeps.claim_folder(
+    sweep = sweep_file.load_sweep(first, tmp_path / "out")
+    sweep_file.claim_folder(sweep, first)
+    sweep_file.claim_folder(
         sweep, write(tmp_path / "longer.yaml", run_cap=3)
     )  # more trials of the same are welcome
-    with pytest.raises(sweeps.UserError, match="another method"):
-        sweeps.claim_folder(sweep, write(tmp_path / "other.yaml", method="random", run_cap=2))
+    with pytest.raises(sweep_file.UserError, match="another method"):
+        sweep_file.claim_folder(sweep, write(tmp_path / "other.yaml", method="random", run_cap=2))
 
 
 def test_grid_holds_every_combination_once(tmp_path: Path) -> None:
-    sweep = sweeps.load_sweep(write(tmp_path / "sweep.yaml"))
-    combinations = sweeps.grid(sweep)
+    sweep = sweep_file.load_sweep(write(tmp_path / "sweep.yaml"))
+    combinations = sweep_file.grid(sweep)
     assert combinations[0] == {"data.seed": 0, "data.fold": 1} and len(combinations) == 6
     assert len({tuple(c.values()) for c in combinations}) == 6
 
@@ -229,9 +229,9 @@ def _in_range(parameters: dict[str, Any]) -> bool:
 
 
 def test_random_draws_stay_in_range_and_a_longer_sweep_begins_with_the_shorter() -> None:
-    ray_sweep = pytest.importorskip("fau_mae.ray_sweep")
+    ray_tune = pytest.importorskip("fau_mae.sweeps.ray_tune")
     short, long = (
-        ray_sweep._draw(_sweep(["fit"], method="random", parameters=RANGES, run_cap=cap)) for cap in (20, 40)
+        ray_tune._draw(_sweep(["fit"], method="random", parameters=RANGES, run_cap=cap)) for cap in (20, 40)
     )
     assert long[:20] == short and all(map(_in_range, long))
     assert {d["layers"] for d in long} == {1, 2, 3} and len({d["lr"] for d in long}) == 40
@@ -240,30 +240,30 @@ def test_random_draws_stay_in_range_and_a_longer_sweep_begins_with_the_shorter()
 
 def test_bayes_repeats_known_trials_and_learns_from_them(tmp_path: Path) -> None:
     """Told that a small learning rate is good, Optuna suggests small ones more often than chance would."""
-    ray_sweep = pytest.importorskip("fau_mae.ray_sweep")
+    ray_tune = pytest.importorskip("fau_mae.sweeps.ray_tune")
     sweep = _sweep(["fit"], method="bayes", parameters=RANGES, run_cap=60, folder=tmp_path)
 
     def suggest(search: Any, known: int) -> None:
         number = search.suggest(f"t{known}")["number"]
-        trial = sweeps.read_trial(tmp_path / f"trial-{number:04d}")
+        trial = sweep_file.read_trial(tmp_path / f"trial-{number:04d}")
         assert number == known and _in_range(trial.parameters)
         search.on_trial_complete(f"t{known}", {"score": -trial.parameters["lr"]})
 
-    search = ray_sweep._Bayes(sweep, [])
+    search = ray_tune._Bayes(sweep, [])
     for known in range(15):
         suggest(search, known)
-    before = [trial.parameters for trial in sweeps.read_trials(tmp_path)]
-    resumed = ray_sweep._Bayes(sweep, sweeps.read_trials(tmp_path))  # after a kill, say
+    before = [trial.parameters for trial in sweep_file.read_trials(tmp_path)]
+    resumed = ray_tune._Bayes(sweep, sweep_file.read_trials(tmp_path))  # after a kill, say
     for known in range(60):
         suggest(resumed, known)
-    after = [trial.parameters for trial in sweeps.read_trials(tmp_path)]
+    after = [trial.parameters for trial in sweep_file.read_trials(tmp_path)]
     assert after[:15] == before and len(after) == 60
     # Drawn blindly, half of the learning rates lie below 1e-3; 45 draws with 38 or more there have p < 1e-5.
     assert sum(parameters["lr"] < 1e-3 for parameters in after[15:]) >= 38
 
 
 def test_hyperband_is_read_as_wandb_means_it(tmp_path: Path) -> None:
-    read = lambda entry: sweeps.load_sweep(write(tmp_path / "s.yaml", early_terminate=entry)).patience  # noqa: E731
+    read = lambda entry: sweep_file.load_sweep(write(tmp_path / "s.yaml", early_terminate=entry)).patience  # noqa: E731
     assert read({"type": "hyperband", "min_iter": 3}) == {"first": 3, "factor": 3}
     assert read({"type": "hyperband", "max_iter": 27, "s": 2, "eta": 3}) == {"first": 3, "factor": 3}
 
@@ -338,7 +338,7 @@ def test_a_sweep_of_8_trials_killed_after_3_goes_on_with_the_other_5(
         )
     )
     folder = tmp_path / "runs"
-    over = lambda: [t.name for t in sweeps.read_trials(folder) if t.state == "finished"]  # noqa: E731
+    over = lambda: [t.name for t in sweep_file.read_trials(folder) if t.state == "finished"]  # noqa: E731
 
     first = subprocess.Popen(line, cwd=tmp_path, env=environment, start_new_session=True)
     while len(done := over()) < 3:
@@ -399,7 +399,7 @@ def test_hyperband_stops_the_worse_trial_and_a_broken_one_is_named(
     )
     line = sweep_line(file, "--cpus-per-trial", "2")
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    trials = sweeps.read_trials(tmp_path / "runs")
+    trials = sweep_file.read_trials(tmp_path / "runs")
     assert [trial.state for trial in trials] == ["finished", "stopped", "failed"], done.stdout + done.stderr
     assert done.returncode == 2 and "1 of 3 trials failed" in done.stderr and "log.txt" in done.stderr
     assert "learning rate" in (trials[2].folder / "log.txt").read_text()

@@ -13,9 +13,9 @@ from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.checkpoints import start_from
 from fau_mae.models.me_graphau import MEGraphAU
-from fau_mae.sharding import shard
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_step
+from fau_mae.tasks.sharding import shard
 
 
 class AUTask(L.LightningModule):

@@ -10,9 +10,9 @@ from torchmetrics.classification import BinaryAUROC
 from data_modules.batch import FaceBatch
 from fau_mae.models.checkpoints import start_encoder_from
 from fau_mae.models.token_detector import TokenDetector
-from fau_mae.sharding import shard
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_step
+from fau_mae.tasks.sharding import shard
 
 
 class OcclusionDetector(L.LightningModule):

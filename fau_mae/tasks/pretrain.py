@@ -11,8 +11,8 @@ from data_modules.occlusion.spec import keyed_generator
 from fau_mae.models.checkpoints import start_mae_from
 from fau_mae.models.decoder import MaskedDecoder, reconstruction_loss
 from fau_mae.models.encoder import MaskedEncoder
-from fau_mae.sharding import shard
 from fau_mae.tasks.optim import OptimConfig, configure
+from fau_mae.tasks.sharding import shard
 
 
 class MAEPretraining(L.LightningModule):

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from data_modules.errors import UserError
-from fau_mae.config_files import experiments_root, read_config
+from fau_mae.runs.config_files import experiments_root, read_config
 
 THRESHOLD_RULES = ("by_visibility", "clean", "fixed")
 PRETRAIN = "pretrain"  # the stage that `--mae` replaces

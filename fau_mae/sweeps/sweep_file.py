@@ -1,7 +1,7 @@
 """W&B sweep files: what a file may say, the trials it names, and the command line of each.
 
 A file is a plain W&B sweep configuration whose `command` runs `fau-mae fit` or `fau-mae run` with an `--out` that
-holds `{trial}`. `wandb agent` runs it as it is; `fau-mae sweep` runs the same file on Ray Tune (ray_sweep.py).
+holds `{trial}`. `wandb agent` runs it as it is; `fau-mae sweep` runs the same file on Ray Tune (ray_tune.py).
 On disk, under the part of `--out` before `{trial}`: `sweep.yaml` (a copy), `trial-<number>/{trial.json, log.txt, …}`,
 `results.parquet` (the long table of every trial, its parameters beside it) and `summary.csv`.
 """

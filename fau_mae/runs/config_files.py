@@ -18,9 +18,10 @@ _plain_loader = get_loader("yaml")
 
 
 def experiments_root() -> Path:
-    """The shipped YAMLs: in the wheel beside this file, in a checkout at its top."""
-    inside = Path(__file__).parent / "_experiments"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "experiments"
+    """The shipped YAMLs: in the wheel inside the package, in a checkout at its top."""
+    package = Path(__file__).parent.parent
+    inside = package / "_experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
 
 
 def use_base_files() -> None:

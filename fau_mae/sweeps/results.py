@@ -11,7 +11,7 @@ from rich.table import Table
 from data_modules.errors import UserError
 from data_modules.store import write_atomically
 from fau_mae.evaluation.sweep import write_parquet
-from fau_mae.sweeps import Sweep, Trial, read_trials, trial_words
+from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trials, trial_words
 from fau_mae.tracking import sync_line
 
 SHOWN = 10  # trials in the terminal's table

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from fau_mae.plan import FINISHED
-from fau_mae.processes import die_with_parent
-from fau_mae.sweeps import Sweep, Trial, read_trial, trial_words
+from fau_mae.runs.plan import FINISHED
+from fau_mae.runs.processes import die_with_parent
+from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trial, trial_words
 
 _NOT_OURS = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # of an agent around the sweep
 

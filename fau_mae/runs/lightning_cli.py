@@ -30,11 +30,11 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.store import write_atomically
 from fau_mae import tasks, tracking
-from fau_mae.config_files import use_base_files
 from fau_mae.distillation import DistilConfig
-from fau_mae.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpoints
 from fau_mae.losses import AULossConfig
-from fau_mae.plan import FINISHED, last_checkpoint
+from fau_mae.runs.config_files import use_base_files
+from fau_mae.runs.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpoints
+from fau_mae.runs.plan import FINISHED, last_checkpoint
 from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
 
@@ -64,7 +64,7 @@ class StageCLI(LightningCLI):
             config.ckpt_path = str(last) if last.exists() else None
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
-        """Metrics to CSV and W&B; checkpoints `last` and `best`; see `fau_mae.interruption`."""
+        """Metrics to CSV and W&B; checkpoints `last` and `best`; see `fau_mae.runs.interruption`."""
         config = self.config[self.subcommand]
         out = Path(config.out)
         if self.subcommand == "fit":

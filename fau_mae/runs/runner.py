@@ -18,9 +18,9 @@ import yaml
 from data_modules.errors import Stopped, UserError
 from data_modules.store import write_atomically
 from fau_mae import tracking
-from fau_mae.experiment import Experiment, load_experiment, started_from, with_overrides
-from fau_mae.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
-from fau_mae.processes import die_with_parent
+from fau_mae.runs.experiment import Experiment, load_experiment, started_from, with_overrides
+from fau_mae.runs.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
+from fau_mae.runs.processes import die_with_parent
 
 
 def run_experiment(
@@ -97,7 +97,7 @@ def _remember(out: Path, settings: dict[str, Any], done: list[tuple[int, int]]) 
 
 def _check_settings(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
     """Read the settings of every stage before hours of work; raises `UserError` for one that does not parse."""
-    from fau_mae.lightning_cli import check_line
+    from fau_mae.runs.lightning_cli import check_line
 
     for stage in plan_stages(experiment, out, store, fold, seed):
         if not stage.is_done:
@@ -137,7 +137,7 @@ def _launch(stage: StagePlan) -> None:
         if done.returncode:
             raise UserError(f"the stage ended with exit code {done.returncode}; its own message is above")
     else:
-        from fau_mae.lightning_cli import run_lightning
+        from fau_mae.runs.lightning_cli import run_lightning
 
         run_lightning(stage.line)
 

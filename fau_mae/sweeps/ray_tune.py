@@ -28,9 +28,9 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 from rich.progress import Progress
 
-from fau_mae import sweeps
-from fau_mae.sweeps import Sweep, Trial
-from fau_mae.trials import TrialProcess
+from fau_mae.sweeps import sweep_file
+from fau_mae.sweeps.sweep_file import Sweep, Trial
+from fau_mae.sweeps.trials import TrialProcess
 
 SCORE, EPOCH = "score", "epoch"  # what a trial reports to Tune
 LONG = 1_000_000  # more epochs than any training has: hyperband's rungs have no upper end in W&B
@@ -92,12 +92,12 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 def _plan(sweep: Sweep) -> tuple[int, dict[str, Any], OptunaSearch | None]:
     """Number of samples, search space and search algorithm; trials known beforehand are noted down."""
-    known = sweeps.read_trials(sweep.folder)
+    known = sweep_file.read_trials(sweep.folder)
     if sweep.method == "bayes":
         return max(sweep.run_cap or 0, len(known)), {}, _Bayes(sweep, known)
-    wanted = sweeps.grid(sweep) if sweep.method == "grid" else _draw(sweep)
+    wanted = sweep_file.grid(sweep) if sweep.method == "grid" else _draw(sweep)
     for number in range(len(known), len(wanted)):
-        sweeps.create_trial(sweep.folder, number, wanted[number])
+        sweep_file.create_trial(sweep.folder, number, wanted[number])
     return 1, {"number": tune.grid_search(list(range(max(len(known), len(wanted)))))}, None
 
 
@@ -128,7 +128,7 @@ def _domain(entry: dict[str, Any]) -> Any:
         "q_log_uniform_values": lambda: tune.qloguniform(low, high, step),
         "normal": lambda: tune.randn(mean, deviation),
         "q_normal": lambda: tune.qrandn(mean, deviation, step),
-    }[sweeps.distribution(entry)]()
+    }[sweep_file.distribution(entry)]()
 
 
 def _scheduler(sweep: Sweep) -> TrialScheduler:
@@ -176,7 +176,7 @@ class _Bayes(OptunaSearch):
             for name, entry in self._parameters.items()
         }
         if not (self._folder / f"trial-{self._number:04d}" / "trial.json").is_file():
-            sweeps.create_trial(self._folder, self._number, values)
+            sweep_file.create_trial(self._folder, self._number, values)
         self._number += 1
         return {"number": self._number - 1}
 
@@ -221,7 +221,7 @@ class _Watch(tune.Callback):
 
     def __init__(self, sweep: Sweep, progress: Progress):
         self._sweep, self._progress = sweep, progress
-        known = sweeps.read_trials(sweep.folder)
+        known = sweep_file.read_trials(sweep.folder)
         self._over = {trial.number for trial in known if trial.over}
         total = max(len(known), sweep.run_cap or 0)
         self._task = progress.add_task(sweep.name, total=total)
@@ -237,7 +237,7 @@ class _Watch(tune.Callback):
         self._tell(trial.config["number"], {})
 
     def _tell(self, number: int, result: dict[str, Any]) -> None:
-        trial = sweeps.read_trial(self._sweep.folder / f"trial-{number:04d}")
+        trial = sweep_file.read_trial(self._sweep.folder / f"trial-{number:04d}")
         if trial.state == "running":
             trial.state, trial.value = "stopped", result.get(SCORE)
             trial.seconds = round(result.get("time_total_s", 0.0), 1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from fau_mae.config_files import merge, read_config
-from fau_mae.experiment import PRETRAIN, Experiment
+from fau_mae.runs.config_files import merge, read_config
+from fau_mae.runs.experiment import PRETRAIN, Experiment
 
 FINISHED = "finished"  # a stage folder holds a file of this name once its training is complete
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from data_modules.errors import UserError
-from fau_mae.prepare_cli import AddCommand
+from fau_mae.commands.prepare import AddCommand
 
 
 def add_sweep(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
@@ -35,17 +35,17 @@ def add_sweep(commands: argparse._SubParsersAction, add_command: AddCommand) -> 
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from fau_mae import sweeps
-    from fau_mae.sweep_results import summarise
+    from fau_mae.sweeps import sweep_file
+    from fau_mae.sweeps.results import summarise
 
-    sweep = sweeps.load_sweep(options.file, options.out, options.trials)
-    sweeps.claim_folder(sweep, options.file)
-    if sweeps.is_done(sweep):
+    sweep = sweep_file.load_sweep(options.file, options.out, options.trials)
+    sweep_file.claim_folder(sweep, options.file)
+    if sweep_file.is_done(sweep):
         print(f"{sweep.name}: everything is done already")
         summarise(sweep)
         return
     try:
-        from fau_mae.ray_sweep import run_trials
+        from fau_mae.sweeps.ray_tune import run_trials
     except ImportError as error:
         raise UserError(
             f"sweeps need Ray and Optuna ({error}): pip install 'fau-mae[sweep]', or wandb sweep {options.file}"

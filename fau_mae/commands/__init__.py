@@ -1,0 +1,1 @@
+"""Parsers of the subcommands of `fau-mae`."""
