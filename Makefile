@@ -28,6 +28,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 
 bench: setup
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done

@@ -53,7 +53,9 @@ def _row(store: FaceStore, kind: str, faces: list[int]) -> np.ndarray:
                 landmarks=store.landmarks(face),
                 donor=store.image(_DONOR),
             )
-            tiles.append(cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_AREA))
+            tiles.append(
+                np.asarray(cv2.resize(image, (_TILE, _TILE), interpolation=cv2.INTER_AREA), np.uint8)
+            )
     return np.hstack(tiles)
 
 

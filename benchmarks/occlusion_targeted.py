@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from data_modules.face_data import FaceDataModule
 from fau_mae.evaluation import sweep
 from fau_mae.evaluation.scoring import score_predictions
-from fau_mae.evaluation.statistics import Curves, bootstrap, interval
+from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, interval
 
+CLEAN = MethodKey("clean", "none")
 RANDOM, AIMED = ("patches", "block"), ("au_targeted", "saliency")
 SEVERITIES = (0.1, 0.25, 0.5, 0.75)
 METRICS = ("auroc", "f1")
@@ -88,7 +89,7 @@ def _print(curves: Curves) -> None:
         print(f"\n{metric}, `clean`; aimed minus random kind, 95 % interval over people")
         print(f"{'hidden':<8}" + "".join(f"{kind:>13}" for kind in (*RANDOM, *AIMED)))
         for severity in SEVERITIES:
-            at = {kind: curves.at("clean", "none", kind, severity, metric) for kind in (*RANDOM, *AIMED)}
+            at = {kind: curves.at(CLEAN, kind, severity, metric) for kind in (*RANDOM, *AIMED)}
             print(f"{severity:<8}" + "".join(f"{values[0]:>13.3f}" for values in at.values()))
             for aimed in AIMED:
                 for random in RANDOM:
@@ -106,8 +107,7 @@ def _draw(curves: Curves, path: Path) -> None:
         for axes, metric in zip(figure.subplots(1, 2), METRICS):
             for kind in (*RANDOM, *AIMED):
                 found = [
-                    interval(curves.at("clean", "none", kind, severity, metric))
-                    for severity in (0.0, *SEVERITIES)
+                    interval(curves.at(CLEAN, kind, severity, metric)) for severity in (0.0, *SEVERITIES)
                 ]
                 value, low, high = np.array(found).T
                 shares = np.array((0.0, *SEVERITIES))
