@@ -5,6 +5,7 @@ its AU alone. A metric that is not defined for an AU (no positive face, say) is 
 over the AUs where it is defined.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -178,9 +179,9 @@ class FaceMetrics(Metric):
         scores = self.scores(predicted[first], truth[first])
         return {name: torch.tensor(float(value), device=self.device) for name, value in scores.items()}
 
+    @abstractmethod
     def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
         """{name: scalar} of all faces, (N, A) each."""
-        raise NotImplementedError
 
 
 class AUMetrics(FaceMetrics):

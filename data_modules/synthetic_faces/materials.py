@@ -26,7 +26,6 @@ from data_modules.synthetic_faces.traits import (
 )
 
 BACKGROUND, SKIN, BROW, EYE, LIPS, MOUTH, HAIR, CLOTHES = range(8)  # labels of the segmentation
-LABEL_NAMES = ("background", "skin", "brow", "eye", "lips", "mouth", "hair", "clothes")
 
 _SATIN, _SOFT, _WET = 3, 4, 7  # highlights: the cosine to the power of 8, 16, 128
 _IRIS_ANGLE = 0.46  # radians from the gaze to the rim of the iris

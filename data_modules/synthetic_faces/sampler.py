@@ -13,7 +13,6 @@ to learn from.
 import functools
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -112,18 +111,6 @@ def _nearest_correlation(matrix: np.ndarray, smallest: float = 0.02) -> np.ndarr
         np.fill_diagonal(estimate, 1.0)
     scale = 1 / np.sqrt(np.diag(projected))
     return projected * np.outer(scale, scale)
-
-
-def presence_correlation(marginal_a: float, marginal_b: float, latent: float) -> float:
-    """Pearson correlation of two presences (phi) that a latent correlation gives, by quadrature over one
-    latent."""
-    normal = NormalDist()
-    cut_a, cut_b = normal.inv_cdf(1 - marginal_a), normal.inv_cdf(1 - marginal_b)
-    grid = np.linspace(cut_a, 8, 4001)
-    density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
-    both = np.trapezoid(density * (1 - _normal_cdf((cut_b - latent * grid) / math.sqrt(1 - latent**2))), grid)
-    spread = math.sqrt(marginal_a * (1 - marginal_a) * marginal_b * (1 - marginal_b))
-    return float((both - marginal_a * marginal_b) / spread)
 
 
 def resolve_conflicts(intensity: np.ndarray) -> tuple[np.ndarray, bool]:
