@@ -18,8 +18,9 @@ from data_modules.store import FaceStore
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.checkpoints import load_au_model, start_from, start_mae_from
 from fau_mae.models.decoder import MaskedDecoder
-from fau_mae.models.encoder import SIZES, MaskedEncoder, patchify
+from fau_mae.models.encoder import SIZES, MaskedEncoder
 from fau_mae.models.foreign_weights import resize_positions
+from fau_mae.models.stems import patchify
 
 SIZE, GRID, PATCH = 48, 4, 12
 WIDTH, DEPTH, HEADS, DECODER, DECODER_DEPTH, _ = SIZES["nano"]

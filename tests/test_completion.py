@@ -13,7 +13,8 @@ from data_modules.store import FaceStore
 from fau_mae.models.au_model import HEADS, AUModel
 from fau_mae.models.checkpoints import load_au_model
 from fau_mae.models.completion import latent_loss
-from fau_mae.models.encoder import Latents, patchify, unpatchify
+from fau_mae.models.encoder import Latents, unpatchify
+from fau_mae.models.stems import patchify
 
 FauMae = Callable[..., int]
 COUNTS = [[9, 9, 9], [3, 16, 1], [0, 5, 0]]

@@ -11,6 +11,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
+from fau_mae.models.stems import STEMS, patchify
 
 # width, depth, heads of the encoder; width, depth, heads of the decoder that pre-trains it.
 # B, L and H are those of "Masked Autoencoders Are Scalable Vision Learners" (He et al., 2022).
@@ -36,13 +37,6 @@ class Latents(NamedTuple):
     cls: Tensor  # (B, D) class token
 
 
-def patchify(image: Tensor, patch: int) -> Tensor:
-    """(B, 3, H, W) -> (B, N, 3·patch²), patches row by row, each in the order channel, y, x."""
-    B, C, H, W = image.shape
-    cells = image.reshape(B, C, H // patch, patch, W // patch, patch)
-    return cells.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * patch * patch)  # (B, N, P)
-
-
 def unpatchify(patches: Tensor, patch: int) -> Tensor:
     """(B, N, 3·patch²) -> (B, 3, H, W), the inverse of `patchify` for a square grid."""
     B, N, P = patches.shape
@@ -65,68 +59,6 @@ def visible_positions(visible: Tensor) -> tuple[Tensor, Tensor | None]:
     if int(counts.min()) == V:
         return positions, None
     return positions, torch.gather(visible, 1, positions)
-
-
-class LinearStem(nn.Module):
-    """Each visible patch is projected on its own; hidden ones are dropped first, so cost falls with them."""
-
-    def __init__(self, patch: int, dim: int):
-        super().__init__()
-        self.patch = patch
-        self.proj = nn.Linear(3 * patch * patch, dim)
-
-    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
-        patches = patchify(pixels, self.patch)  # (B, N, P)
-        if visible is not None:
-            patches = torch.gather(
-                patches, 1, positions[..., None].expand(-1, -1, patches.shape[-1])
-            )  # (B, V, P)
-        return self.proj(patches)
-
-
-class ConvStem(nn.Module):
-    """A small convolutional trunk over the picture with its hidden pixels set to 0.
-
-    It learns from a few thousand pictures, where a linear stem needs long pre-training; its own cost does not
-    fall with what is hidden (the transformer's does). Nothing of a hidden patch is read: its pixels are zeroed
-    before the first convolution and its token is dropped after the last. `patch` is a multiple of 4.
-    """
-
-    def __init__(self, patch: int, dim: int, widths: tuple[int, int] = (32, 48)):
-        super().__init__()
-        if patch % 4:
-            raise UserError(f"the conv stem needs patches of a multiple of 4 pixels, not {patch}")
-        self.patch = patch
-        narrow, wide = widths
-        self.trunk = nn.Sequential(
-            _conv(3, narrow, stride=2),
-            _conv(narrow, wide, stride=2),
-            _conv(wide, wide),
-            _conv(wide, wide),
-            nn.Conv2d(wide, dim, patch // 4, stride=patch // 4),
-        )
-
-    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V); `visible`: True = visible."""
-        if visible is not None:
-            cells = visible.reshape(len(visible), 1, pixels.shape[2] // self.patch, -1)  # (B, 1, g, g)
-            pixels = pixels * cells.repeat_interleave(self.patch, 2).repeat_interleave(self.patch, 3)
-        tokens = self.trunk(pixels)  # (B, D, g, g)
-        tokens = tokens.flatten(2).transpose(1, 2)  # (B, N, D)
-        if visible is None:
-            return tokens
-        return torch.gather(tokens, 1, positions[..., None].expand(-1, -1, tokens.shape[-1]))  # (B, V, D)
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """3×3 convolution, GroupNorm (no batch statistics: any batch or rank count gives the same), ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
-    )
-
-
-STEMS = {"linear": LinearStem, "conv": ConvStem}
 
 
 class MaskedEncoder(nn.Module):

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from data_modules.errors import UserError
 from fau_mae.models.decoder import MaskedDecoder
-from fau_mae.models.encoder import SIZES, LinearStem, MaskedEncoder
+from fau_mae.models.encoder import SIZES, MaskedEncoder
+from fau_mae.models.stems import LinearStem
 
 _UNUSED = re.compile(r"head\.|head_dist\.|fc_norm\.|decoder_|mask_token$|norm_pre\.")
 

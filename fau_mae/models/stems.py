@@ -1,0 +1,157 @@
+"""Stems: pixels of the visible patches -> tokens. Masks: True = visible.
+
+Shapes: B batch, V visible patches, N = grid² patches, D width, p pixels of a patch's side, P = 3·p².
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data_modules.errors import UserError
+
+
+def patchify(image: Tensor, patch: int) -> Tensor:
+    """(B, 3, H, W) -> (B, N, 3·patch²), patches row by row, each in the order channel, y, x."""
+    B, C, H, W = image.shape
+    cells = image.reshape(B, C, H // patch, patch, W // patch, patch)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * patch * patch)  # (B, N, P)
+
+
+class LinearStem(nn.Module):
+    """Each visible patch is projected on its own; hidden ones are dropped first, so cost falls with them."""
+
+    def __init__(self, patch: int, dim: int):
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Linear(3 * patch * patch, dim)
+
+    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
+        return self.proj(visible_patches(pixels, self.patch, positions, visible))
+
+
+class ConvStem(nn.Module):
+    """A small convolutional trunk over the picture with its hidden pixels set to 0.
+
+    It learns from a few thousand pictures, where a linear stem needs long pre-training; its own cost does not
+    fall with what is hidden (the transformer's does). Nothing of a hidden patch is read: its pixels are zeroed
+    before the first convolution and its token is dropped after the last. `patch` is a multiple of 4.
+    """
+
+    def __init__(self, patch: int, dim: int, widths: tuple[int, int] = (32, 48)):
+        super().__init__()
+        if patch % 4:
+            raise UserError(f"the conv stem needs patches of a multiple of 4 pixels, not {patch}")
+        self.patch = patch
+        narrow, wide = widths
+        self.trunk = nn.Sequential(
+            _conv(3, narrow, stride=2),
+            _conv(narrow, wide, stride=2),
+            _conv(wide, wide),
+            _conv(wide, wide),
+            nn.Conv2d(wide, dim, patch // 4, stride=patch // 4),
+        )
+
+    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V); `visible`: True = visible."""
+        if visible is not None:
+            cells = visible.reshape(len(visible), 1, pixels.shape[2] // self.patch, -1)  # (B, 1, g, g)
+            pixels = pixels * cells.repeat_interleave(self.patch, 2).repeat_interleave(self.patch, 3)
+        tokens = self.trunk(pixels)  # (B, D, g, g)
+        tokens = tokens.flatten(2).transpose(1, 2)  # (B, N, D)
+        if visible is None:
+            return tokens
+        return torch.gather(tokens, 1, positions[..., None].expand(-1, -1, tokens.shape[-1]))  # (B, V, D)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3×3 convolution, GroupNorm (no batch statistics: any batch or rank count gives the same), ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
+    )
+
+
+class GradientStem(nn.Module):
+    """Each visible patch on its own: oriented gradients, contrast-normalised pixels, then a small MLP.
+
+    Histograms of oriented gradients (Dalal and Triggs, 2005) over 4 × 4 pixel cells say at once what a linear stem
+    takes hours of pre-training to find: wrinkles, lids and lip outlines, whatever the skin and the light. Gradients are
+    taken inside the patch and normalised over it, so nothing of a hidden neighbour is read, and hidden patches are
+    dropped first: cost falls with them. `patch` is a multiple of 4.
+    """
+
+    directions: Tensor  # (BINS, 2) unit vectors over the half circle
+    pool: Tensor  # (p², cells) bilinear weights of every pixel in every cell
+
+    BINS = 9
+    CELL = 4  # pixels
+
+    def __init__(self, patch: int, dim: int):
+        super().__init__()
+        if patch % self.CELL:
+            raise UserError(f"the gradient stem needs patches of a multiple of 4 pixels, not {patch}")
+        self.patch = patch
+        angles = torch.arange(self.BINS) * math.pi / self.BINS
+        self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], 1), persistent=False)
+        self.register_buffer("pool", _cell_weights(patch, self.CELL), persistent=False)
+        inputs = self.BINS * self.pool.shape[1] + 3 * patch * patch + 4
+        self.mlp = nn.Sequential(nn.Linear(inputs, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
+        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
+        with torch.no_grad():  # the description has no parameters
+            features = self.describe(visible_patches(pixels, self.patch, positions, visible))
+        return self.mlp(features)
+
+    def describe(self, patches: Tensor) -> Tensor:
+        """Patches (B, V, P) -> histograms of oriented gradients, normalised pixels, mean colour, log contrast."""
+        B, V, _ = patches.shape
+        p = self.patch
+        colour = patches.reshape(B, V, 3, p * p)
+        mean = colour.mean(-1, keepdim=True)  # (B, V, 3, 1)
+        centred = (colour - mean).flatten(2)  # (B, V, P)
+        contrast = (centred.square().mean(-1, keepdim=True) + 1e-2).sqrt()  # (B, V, 1)
+        histogram = self._gradients(colour.mean(2).reshape(B, V, p, p))  # (B, V, BINS·cells)
+        return torch.cat([histogram, centred / contrast, mean[..., 0], contrast.log()], -1)
+
+    def _gradients(self, grey: Tensor) -> Tensor:
+        """(B, V, p, p) -> (B, V, BINS·cells), root of the energy share of each direction in each cell."""
+        across = F.pad(grey, (1, 1, 0, 0), mode="replicate").diff(dim=-1)
+        down = F.pad(grey, (0, 0, 1, 1), mode="replicate").diff(dim=-2)
+        # Central differences, one-sided at the patch's border: (B, V, 1, p²).
+        across = (across[..., 1:] + across[..., :-1]).flatten(2)[:, :, None]
+        down = (down[..., 1:, :] + down[..., :-1, :]).flatten(2)[:, :, None]
+        power = across.square() + down.square() + 1e-12
+        scale = power.pow(-0.5)
+        unit = torch.cat([across * scale, down * scale], 2)  # (B, V, 2, p²)
+        share = self.directions @ unit  # (B, V, BINS, p²)
+        for _ in range(4):  # cos¹⁶: .37 at the neighbour's centre, and no angle to compute
+            share = share.square_()
+        share *= power * scale
+        cells = (share @ self.pool).flatten(2)  # (B, V, BINS·cells)
+        energy = (cells.square().sum(-1, keepdim=True) + 0.01).sqrt()
+        return (cells / energy).sqrt() * cells.shape[-1] ** 0.25
+
+
+def visible_patches(pixels: Tensor, patch: int, positions: Tensor, visible: Tensor | None) -> Tensor:
+    """Pixels (B, 3, H, W) -> the patches at `positions` (B, V), (B, V, P); all of them where `visible` is None."""
+    patches = patchify(pixels, patch)  # (B, N, P)
+    if visible is None:
+        return patches
+    return torch.gather(patches, 1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+
+
+def _cell_weights(patch: int, cell: int) -> Tensor:
+    """(patch², cells): each pixel is shared between the cells whose centres are less than a cell away."""
+    pixel = torch.arange(patch) + 0.5
+    centre = (torch.arange(patch // cell) + 0.5) * cell
+    weight = F.relu(1 - (pixel[:, None] - centre).abs() / cell)  # (p, cells of a side)
+    weight = weight / weight.sum(
+        1, keepdim=True
+    )  # a pixel outside the outer centres belongs to one cell alone
+    return torch.einsum("yi,xj->yxij", weight, weight).reshape(patch * patch, -1) / cell**2
+
+
+STEMS = {"linear": LinearStem, "conv": ConvStem, "gradient": GradientStem}
