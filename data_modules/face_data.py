@@ -14,7 +14,7 @@ from data_modules.augment import FaceAugmentation
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.facs import au_region
-from data_modules.folds import Split, split_rows
+from data_modules.folds import Split, labelled_rows, split_rows
 from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
@@ -37,6 +37,11 @@ class FaceDataset(Dataset[FaceBatch]):
         self.labels, self.intensity = store.column("labels"), store.column("intensity")
         self.subjects = np.unique(store.column("subject"), return_inverse=True)[1]
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
+
+    def withhold(self, rows: np.ndarray) -> None:
+        """Take the labels and intensities of these rows for unknown."""
+        self.labels, self.intensity = self.labels.copy(), self.intensity.astype(np.float32)
+        self.labels[rows], self.intensity[rows] = -1, np.nan
 
     def __getitem__(self, key: SampleKey) -> FaceBatch:
         """One face: the fields of a batch without B."""
@@ -139,6 +144,8 @@ class FaceDataModule(L.LightningDataModule):
         fold: 1-based; see `data_modules.folds.split_rows`.
         num_folds: parts of a store without published folds.
         val_share: share of the training subjects that validates.
+        labelled_subjects: training subjects, chosen by `seed`, whose labels are used; 0 = all of them.
+        with_unlabelled: the other training subjects take part too, their labels taken for unknown.
         image_size: pixels of a side; 0 = as stored. A multiple of `grid`.
         grid: tokens of a side.
         batch_size: faces per step *and process*.
@@ -160,6 +167,8 @@ class FaceDataModule(L.LightningDataModule):
         fold: int = 1,
         num_folds: int = 3,
         val_share: float = 0.1,
+        labelled_subjects: int = 0,
+        with_unlabelled: bool = False,
         image_size: int = 0,
         grid: int = 14,
         batch_size: int = 64,
@@ -192,13 +201,15 @@ class FaceDataModule(L.LightningDataModule):
         check_spec(self.val_spec)
         _refuse_saliency(*self.kinds, val_kind)
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
-        self.split: Split = split_rows(self.store, fold, num_folds, val_share, seed)
+        split = split_rows(self.store, fold, num_folds, val_share, seed)
+        self.labelled = labelled_rows(self.store, split.train, labelled_subjects, seed)
+        self.split: Split = split if with_unlabelled else split._replace(train=self.labelled)
         self._train_sampler: SeverityBatchSampler | None = None
         self._entry = (0, 0)  # epoch and step that training starts at
 
     def prevalence(self) -> torch.Tensor:
-        """Share of positives among the known labels of the training rows, per AU (A,); NaN where none is known."""
-        labels = self.store.column("labels")[self.split.train]
+        """Share of positives among the labels that training may use, per AU (A,); NaN where none is known."""
+        labels = self.store.column("labels")[self.labelled]
         known = (labels >= 0).sum(0)
         return torch.from_numpy(
             np.where(known > 0, (labels == 1).sum(0) / np.maximum(known, 1), np.nan)
@@ -206,12 +217,14 @@ class FaceDataModule(L.LightningDataModule):
 
     def has_intensities(self) -> bool:
         """Whether any training face has a known intensity of any AU."""
-        return bool((~np.isnan(self.store.column("intensity")[self.split.train])).any())
+        return bool((~np.isnan(self.store.column("intensity")[self.labelled])).any())
 
     def dataset(self, augment: bool) -> FaceDataset:
         augmentation = FaceAugmentation() if augment else None
         dataset = FaceDataset(self.store, self.image_size, self.grid, self.fill, augmentation)
         dataset.saliency = self.saliency
+        if len(unlabelled := np.setdiff1d(self.split.train, self.labelled)):
+            dataset.withhold(unlabelled)
         return dataset
 
     def _ranks(self) -> dict[str, Any]:

@@ -50,6 +50,20 @@ def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, se
     return split
 
 
+def labelled_rows(store: FaceStore, train: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The rows of `train` whose subjects are the first `count` in an order keyed by `seed`; all of them for 0.
+
+    A greater count adds subjects to those of a smaller one. Raises `UserError` for more subjects than there are.
+    """
+    if not count:
+        return train
+    subjects = store.column("subject")[train]
+    known = np.unique(subjects)
+    if not 0 < count <= len(known):
+        raise UserError(f"data.labelled_subjects is {count}, but {store.path} has {len(known)} to train on")
+    return train[np.isin(subjects, keyed_generator("labelled", seed).permutation(known)[:count])]
+
+
 def _parts_by_subject(subjects: np.ndarray, num_folds: int, path: object) -> dict[str, int]:
     if len(subjects) < num_folds:
         raise UserError(

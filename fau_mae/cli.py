@@ -100,6 +100,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--mae", type=Path, default=None, help="start from these weights; leaves the pre-training stage out"
     )
+    run.add_argument("--ablate", action="store_true", help="train and sweep the experiment's ablations too")
     run.add_argument(
         "--dry-run",
         action="store_true",
@@ -119,6 +120,7 @@ def _run(options: argparse.Namespace) -> None:
         options.set,
         root=options.root,
         mae=options.mae,
+        ablate=options.ablate,
         dry=options.dry_run,
     )
 

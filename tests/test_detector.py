@@ -112,7 +112,7 @@ def test_blind_methods_read_the_estimated_mask_and_nothing_else(
     torch.nn.init.ones_(everything.score.bias)  # finds every token hidden
     for name, detector, wanted in (("grey", GreyFinder(), 0.5), ("all", everything, 0.0)):
         out = tmp_path / name
-        sweep(methods, data, [OcclusionSpec("patches", 0.5)], out, detector)
+        sweep(with_blind(methods), data, [OcclusionSpec("patches", 0.5)], out, detector)
         for source, share in (("m-oracle", 0.5), ("n-none", 0.5), ("m-blind", wanted)):
             table = pd.read_parquet(out / f"predictions/test/{source}/patches-0.50.parquet")
             assert table["AU12"].tolist() == pytest.approx([share] * len(table))

@@ -11,13 +11,14 @@ from fixtures_datasets import write_bp4d, write_disfa
 
 from data_modules.store import FaceStore
 from fau_mae.runs.config_files import experiments_root, read_config
+from fau_mae.runs.experiment import load_experiment
 
 FauMae = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("no_wandb")
 ROOT = experiments_root()
 YAMLS = sorted(ROOT.rglob("*.yaml"))
 STAGES = [path for path in YAMLS if "class_path" in read_config(path).get("model", {})]
-TRAINED = [path for path in STAGES if path.parent.parent == ROOT and "_shared" not in path.parts]
+TRAINED = [path for path in STAGES if "_shared" not in path.parts]
 SMALL = [  # what TINY leaves: sizes that fit pictures of 48 pixels, and a model with the layers that are mined
     *(flag for flag in TINY if "model." not in flag),
     "--model.init_args.size=micro",
@@ -45,12 +46,16 @@ def test_print_config_shows_the_whole_of_a_stage(fau_mae: FauMae, capsys, path: 
 
 def test_every_piece_is_used_and_says_what_it_is() -> None:
     used = {ROOT / "_shared" / "experiment.yaml"}
+    ablations = {path for path in YAMLS if path.parent.name == "ablations"}
+    named = {e.config(stage) for e in map(load_experiment, ("synthetic",)) for stage in e.ablations}
+    assert ablations == named  # `--ablate` trains each of them
     for path in YAMLS:
         first = path.read_text().splitlines()[0]
         assert first.startswith("# ") and len(first) > 20, path
         named = yaml.safe_load(path.read_text()).get("base", [])
         for base in [named] if isinstance(named, str) else named:
-            used.add(path.parent / base if (path.parent / base).exists() else ROOT / base)
+            beside = (path.parent / base).resolve()
+            used.add(beside if beside.exists() else ROOT / base)
     pieces = [path for path in YAMLS if path not in TRAINED and path.name != "experiment.yaml"]
     pieces = [path for path in pieces if path.parent.name != "sweeps"]
     assert pieces and set(pieces) <= used

@@ -1,7 +1,7 @@
 """The occlusion sweep: every method on every rung of the ladder, on the same masks, into prediction files."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class Method(NamedTuple):
     )
     checkpoint: Path
     predict: Callable[[FaceBatch], Tensor]  # -> (B, A) in [0, 1]
+    severity: float | None = None  # the only one it is asked at; None = all of them, and clean faces
 
 
 def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.device) -> Method:
@@ -69,10 +70,17 @@ def reconstruct_method(
     return Method(name, "oracle", checkpoint, predict)
 
 
-def with_blind(methods: Sequence[Method]) -> list[Method]:
-    """The methods, and after each one that is given the true mask itself again, with an estimated one."""
-    blind = {m.name: m._replace(mask_source="blind") for m in methods if m.mask_source == "oracle"}
-    return [row for m in methods for row in (m, blind.get(m.name)) if row is not None]
+def with_blind(methods: Sequence[Method], leave_out: Container[str] = ()) -> list[Method]:
+    """The methods, and after each one that is given the true mask itself again, with an estimated one.
+
+    Methods of one severity and those named in `leave_out` stay as they are.
+    """
+    rows = []
+    for method in methods:
+        rows.append(method)
+        if method.mask_source == "oracle" and method.severity is None and method.name not in leave_out:
+            rows.append(method._replace(mask_source="blind"))
+    return rows
 
 
 def ladder(kinds: Sequence[str], severities: Sequence[float]) -> list[OcclusionSpec]:
@@ -106,14 +114,13 @@ def sweep(
 
     Files: `predictions/<split>/<method>-<mask_source>/<kind>-<severity>.parquet` with sample_id, subject, hidden
     (exact hidden share of the crop's tokens) and one probability column per AU; `labels.parquet` beside them, and
-    in `regions/` the hidden share of each AU's region. With a `detector`, methods that are given the mask are read
-    once more with the one it estimates (`blind`), and `mask_quality.parquet` says how good that is on test faces.
+    in `regions/` the hidden share of each AU's region. Methods that are `blind` read the mask that `detector`
+    estimates, and `mask_quality.parquet` says how good that is on test faces.
     The kind `saliency` hides by gradient maps of the method `clean`, kept in `saliency.npz`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if detector is not None:
         detector = detector.to(device)
-        methods = with_blind(methods)
     if any(spec.kind == "saliency" for spec in specs):
         data.saliency = _saliency(methods, data, run_dir, device)
     with Progress(transient=True) as progress:
@@ -128,7 +135,7 @@ def sweep(
     quality = run_dir / "predictions" / "test" / "mask_quality.parquet"
     if detector is not None and not quality.exists():
         write_parquet(mask_quality(detector, data, specs, device), quality)
-    named = [method for method in methods if method.mask_source != "blind"]
+    named = [method for method in methods if method.mask_source != "blind" and method.severity is None]
     _write_examples(named, data, specs, run_dir / "predictions" / "test", device)
 
 
@@ -156,7 +163,8 @@ def _sweep_cell(
 ) -> None:
     """One occlusion: each batch is decoded and hidden once and read by every method that has no file yet."""
     files = {method: _cell_path(folder, method, spec) for method in methods}
-    todo = [method for method in methods if not files[method].exists()]
+    asked = [method for method in methods if method.severity in (None, spec.severity)]
+    todo = [method for method in asked if not files[method].exists()]
     if not todo:
         return
     subjects = np.unique(data.store.column("subject"))
@@ -280,7 +288,7 @@ def evaluate_checkpoint(
     name = checkpoint.resolve().parent.parent.name or "model"
     method = au_method(name, checkpoint, data.aus, device)
     estimate = fitting_detector(detector, data) if detector else None
-    sweep([method], data, ladder(kinds, severities), out, estimate)
+    sweep(with_blind([method]) if estimate else [method], data, ladder(kinds, severities), out, estimate)
     results = score_predictions(
         out,
         experiment=name,

@@ -21,9 +21,11 @@ class Experiment:
 
     `prepare`: source and options of the store. `stages`: in order; each names the stages whose last checkpoint it
     takes as an `init_args` value. `methods`: rows of the results, each made of one stage (and for `reconstruct` the
-    autoencoder that fills in). `ladder`: kinds, severities and fill of the sweep, the rule of thresholds (see
-    `scoring.Thresholds`) and the stage, if any, whose `detector` estimates masks. `mae`: weights from elsewhere that
-    stand in for the pre-training stage. `options`: arguments of `fau-mae fit`, by stage.
+    autoencoder that fills in), or of a stage per severity, which is asked at that severity alone. `ladder`: kinds,
+    severities and fill of the sweep, the rule of thresholds (see `scoring.Thresholds`) and the stage, if any, whose
+    `detector` estimates masks. `ablations`: further stages in `ablations/`, each a row of its own, which are trained
+    and swept where `ablate` says so. `mae`: weights from elsewhere that stand in for the pre-training stage.
+    `options`: arguments of `fau-mae fit`, by stage.
     """
 
     name: str
@@ -32,15 +34,29 @@ class Experiment:
     folds: list[int]
     seeds: list[int]
     stages: dict[str, dict[str, str]]
-    methods: dict[str, list[str]]
+    methods: dict[str, list[str] | dict[float, str]]
     ladder: dict[str, Any]
+    ablations: dict[str, dict[str, str]] = field(default_factory=dict)
+    ablate: bool = False
     mae: Path | None = None
     options: dict[str, list[str]] = field(default_factory=dict)
+
+    def trained(self) -> dict[str, dict[str, str]]:
+        """Stages that are to be trained, in order, and what each takes."""
+        return self.stages | (self.ablations if self.ablate else {})
+
+    def compared(self) -> dict[str, list[str] | dict[float, str]]:
+        """Methods that are to be swept, and the stages that make each."""
+        return self.methods | ({name: [name] for name in self.ablations} if self.ablate else {})
+
+    def config(self, stage: str) -> Path:
+        """The YAML of a stage."""
+        return self.folder / ("ablations" if stage in self.ablations else "") / f"{stage}.yaml"
 
     def settings(self) -> dict[str, Any]:
         """What makes results comparable; where things lie and how much of it is run do not."""
         values = asdict(self)
-        for key in ("folder", "folds", "seeds"):
+        for key in ("folder", "folds", "seeds", "ablate"):
             del values[key]
         values["prepare"].pop("root", None)
         return values | {"mae": None if self.mae is None else str(self.mae)}
@@ -56,7 +72,7 @@ def load_experiment(name: str) -> Experiment:
     values = read_config(path)
     keys = [f.name for f in dataclasses.fields(Experiment)][2:8]
     for key in values:
-        if key not in keys:
+        if key not in (*keys, "ablations"):
             nearest = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{path}: unknown setting {key!r}: did you mean {nearest!r}?")
     if missing := [key for key in keys if key not in values]:
@@ -68,7 +84,7 @@ def load_experiment(name: str) -> Experiment:
 def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
     """`--set` values: prepare.KEY and ladder.KEY change the experiment, STAGE.KEY one stage, any other KEY all."""
     sections = {"prepare": dict(experiment.prepare), "ladder": dict(experiment.ladder)}
-    options: dict[str, list[str]] = {stage: [] for stage in experiment.stages}
+    options: dict[str, list[str]] = {stage: [] for stage in (*experiment.stages, *experiment.ablations)}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:

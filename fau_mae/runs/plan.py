@@ -52,8 +52,8 @@ def plan_stages(experiment: Experiment, out: Path, store: Path, fold: int, seed:
     """The stages of one fold and seed, in order."""
     folder = fold_folder(out, fold, seed)
     plans = []
-    for stage, takes in experiment.stages.items():
-        line = ["fit", "--config", str(experiment.folder / f"{stage}.yaml"), "--out", str(folder / stage)]
+    for stage, takes in experiment.trained().items():
+        line = ["fit", "--config", str(experiment.config(stage)), "--out", str(folder / stage)]
         line += ["--experiment", experiment.name, "--seed_everything", str(seed)]
         line += ["--data.store", str(store), "--data.fold", str(fold), "--data.seed", str(seed)]
         for argument, source in takes.items():
@@ -107,7 +107,7 @@ def dry_run(
     finished: bool,
 ) -> None:
     """Print every step with its state and the line that does it; nothing is read but what is there, nothing written."""
-    print(f"{experiment.name}: {len(experiment.stages)} stages × {len(pairs)} folds and seeds, in {out}")
+    print(f"{experiment.name}: {len(experiment.trained())} stages × {len(pairs)} folds and seeds, in {out}")
     made = (store / "store.json").exists()
     print(f"store {store}: {'done' if made else 'to do' if prepares else 'given, but not there'}")
     if prepares:

@@ -6,6 +6,7 @@ validation people), `folds.csv`, `curves.png`, `report.html`, and `run.json`, wh
 with other settings in the same folder is refused rather than mixed in.
 """
 
+import dataclasses
 import json
 import shlex
 import subprocess
@@ -32,6 +33,7 @@ def run_experiment(
     overrides: list[str],
     root: Path | None = None,
     mae: Path | None = None,
+    ablate: bool = False,
     dry: bool = False,
 ) -> None:
     """Do what is not done yet of an experiment, then print the tables and where the report lies.
@@ -44,9 +46,13 @@ def run_experiment(
         overrides: `KEY=VALUE` texts, see `with_overrides`.
         root: raw files of a licensed data set.
         mae: weights that stand in for the pre-training stage.
+        ablate: train and sweep the experiment's ablations too.
         dry: print what there is to do and how, and do nothing.
     """
     experiment = with_overrides(load_experiment(name), overrides)
+    experiment = dataclasses.replace(experiment, ablate=ablate)
+    if ablate and not experiment.ablations:
+        raise UserError(f"--ablate: {experiment.name} has no ablations; `synthetic` has")
     if mae is not None:
         experiment = started_from(experiment, mae)
     if root is not None:
@@ -55,7 +61,8 @@ def run_experiment(
     store_path = store or out / "store"
     pairs = [(fold, seed) for fold in folds or experiment.folds for seed in seeds or experiment.seeds]
     settings = json.loads(json.dumps({**experiment.settings(), "store": str(store) if store else None}))
-    finished = _remembered(out, settings) == pairs
+    wanted = {"done": [list(pair) for pair in pairs], "ablated": ablate}
+    finished = _remembered(out, settings) == wanted
     if dry:
         dry_run(experiment, out, store_path, pairs, store is None, finished)
         return
@@ -64,13 +71,13 @@ def run_experiment(
         print(f"{experiment.name}: everything is done already")
     else:
         _check_settings(experiment, out, store_path, *pairs[0])
-        _remember(out, settings, [])
+        _remember(out, settings, {"done": [], "ablated": False})
         if store is None:
             _prepare(experiment, store_path)
         for fold, seed in pairs:
             _run_fold(experiment, out, store_path, fold, seed)
         _summarise(experiment, out, pairs)
-        _remember(out, settings, pairs)
+        _remember(out, settings, wanted)
     _print_tables(out)
     if agent:
         tracking.log_to_agent_run(agent, out, json.loads((out / "metrics.json").read_text()))
@@ -78,21 +85,21 @@ def run_experiment(
         print(line)
 
 
-def _remembered(out: Path, settings: dict[str, Any]) -> list[tuple[int, int]]:
-    """The (fold, seed) pairs that are summed up in `out`; refuses a folder of other settings."""
+def _remembered(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What `out` sums up: (fold, seed) pairs, and whether with ablations; refuses a folder of other settings."""
     path = out / "run.json"
     if not path.is_file():
-        return []
+        return {}
     memory = json.loads(path.read_text())
     for key in settings:
         if memory["settings"].get(key) != settings[key]:
             raise UserError(f"{out} was made with another {key!r}: use another --out, or delete that folder")
-    return [(fold, seed) for fold, seed in memory["done"]]
+    return {key: memory.get(key) for key in ("done", "ablated")}
 
 
-def _remember(out: Path, settings: dict[str, Any], done: list[tuple[int, int]]) -> None:
+def _remember(out: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "run.json", json.dumps({"settings": settings, "done": done}, indent=1))
+    write_atomically(out / "run.json", json.dumps({"settings": settings, **state}, indent=1))
 
 
 def _check_settings(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
@@ -153,7 +160,15 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     data = FaceDataModule(**{**trained, "kinds": (), "fill": experiment.ladder["fill"]})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     methods = []
-    for name, made in experiment.methods.items():
+    for name, made in experiment.compared().items():
+        if isinstance(made, dict):
+            methods += [
+                sweep.au_method(name, last_checkpoint(folder / stage), data.aus, device)._replace(
+                    severity=severity
+                )
+                for severity, stage in made.items()
+            ]
+            continue
         first, *mae = (last_checkpoint(folder / stage) for stage in made)
         methods.append(
             sweep.reconstruct_method(name, first, mae[0], data.aus, device)
@@ -164,11 +179,17 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     print(f"{folder.name}: occlusion sweep, {len(methods)} methods × {len(specs)} occlusions", flush=True)
     detector = experiment.ladder.get("detector")
     estimate = sweep.fitting_detector(last_checkpoint(folder / detector), data) if detector else None
+    if estimate:
+        methods = sweep.with_blind(methods, leave_out=experiment.ablations)
     sweep.sweep(methods, data, specs, folder, estimate)
 
 
 def _first_stage(experiment: Experiment) -> str:
-    return next(iter(experiment.methods.values()))[0]
+    return _stages_of(next(iter(experiment.methods.values())))[0]
+
+
+def _stages_of(made: list[str] | dict[float, str]) -> list[str]:
+    return list(made.values()) if isinstance(made, dict) else made
 
 
 def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) -> None:
@@ -196,8 +217,12 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
                 seed=seed,
                 threshold_rule=experiment.ladder["thresholds"],
                 checkpoints={
-                    name: str(last_checkpoint(folder / made[0]).relative_to(out))
-                    for name, made in experiment.methods.items()
+                    name: ", ".join(
+                        str(last_checkpoint(folder / stage).relative_to(out)) for stage in _stages_of(made)
+                    )
+                    for name, made in (
+                        experiment.methods | {name: [name] for name in experiment.ablations}
+                    ).items()
                 },
             )
         )
