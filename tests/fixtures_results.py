@@ -124,7 +124,7 @@ def write_stage(folder: Path, rng: np.random.Generator, curves: dict, learning_r
 def write_examples(
     folder: Path, rng: np.random.Generator, severities=SEVERITIES, kinds=KINDS, fold=1
 ) -> None:
-    """`examples.parquet`: drawn stand-ins for faces, occluded, with what each method says."""
+    """`examples.parquet`: drawn stand-ins for faces, occluded and filled in, with what each method says."""
     rows = []
     for sample_id in (11, 12):
         truth = {au: int(rng.random() < 0.4) for au in AUS}
@@ -145,6 +145,7 @@ def write_examples(
                     "jpeg": _face(
                         sample_id, order[: round(64 * severity)] if kind == "patches" else None, severity
                     ),
+                    "reconstruction": _face(sample_id, None, 0.0) if severity else None,
                     "probabilities": json.dumps(said),
                     "labels": json.dumps(truth),
                 }

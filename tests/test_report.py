@@ -1,5 +1,6 @@
 """The report: self-contained, complete, small, safe with odd names; the static figure."""
 
+import base64
 import json
 import re
 import shutil
@@ -98,7 +99,8 @@ def test_same_results_give_the_same_page(experiments, tmp_path):
 def test_pictures_and_curves_share_the_room_there_is(experiments, monkeypatch):
     """Many experiments show fewer faces and coarser curves each, never half a face or a curve without its end."""
     examples = pd.read_parquet(experiments[0] / "fold1-seed0/predictions/test/examples.parquet")
-    one_face = examples[examples["sample_id"] == 11]["jpeg"].map(len).sum() * 4 / 3
+    pictures = examples[examples["sample_id"] == 11][["jpeg", "reconstruction"]].to_numpy().ravel()
+    one_face = sum(map(len, filter(None, pictures))) * 4 / 3
     monkeypatch.setattr(report_data, "EXAMPLE_BYTES", 2 * round(one_face * 1.5))
     monkeypatch.setattr(report_data, "CURVE_VALUES", 100)
     for folder in experiments:
@@ -106,6 +108,29 @@ def test_pictures_and_curves_share_the_room_there_is(experiments, monkeypatch):
         assert {e["id"] for e in shown["examples"]} == {"11"}
         curve = shown["stages"][0]["curves"]["train/loss"]
         assert len(curve) == 20 and curve[-1][0] == 390
+
+
+def test_examples_hold_what_the_autoencoder_filled_in(page, experiments):
+    examples = pd.read_parquet(experiments[0] / "fold1-seed0/predictions/test/examples.parquet")
+    shown = page_data(page)["experiments"][0]["examples"]
+    assert [base64.b64decode(e["filled"]) for e in shown] == [r or b"" for r in examples["reconstruction"]]
+    assert {e["k"] for e in shown if not e["filled"]} == {"none"}
+
+
+def test_older_examples_and_runs_that_reconstruct_nothing_are_shown_without(experiments, tmp_path):
+    run = tmp_path / "plain"
+    shutil.copytree(experiments[0], run)
+    path = run / "fold1-seed0/predictions/test/examples.parquet"
+    examples = pd.read_parquet(path)
+    for name, table in (
+        ("older", examples.drop(columns="reconstruction")),
+        ("without", examples.assign(reconstruction=None)),
+    ):
+        table.to_parquet(path)
+        write_report([run], tmp_path / name)
+        shown = page_data(tmp_path / name)["experiments"][0]["examples"]
+        assert [base64.b64decode(e["jpeg"]) for e in shown] == examples["jpeg"].tolist()
+        assert {e["filled"] for e in shown} == {""}
 
 
 def test_without_predictions_the_page_goes_without_intervals(experiments, tmp_path):

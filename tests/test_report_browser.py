@@ -180,6 +180,39 @@ def test_settings_heat_map_and_folds_answer_to_their_controls(browser, page):
     assert browser.get_log("browser") == []
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_filled_in_face_stands_beside_its_occluded_one(browser, page, width):
+    show(browser, page, width)
+    filled = "filled in by the autoencoder"
+    captions = texts(browser, "#faces figcaption")
+    assert captions == ["nothing hidden", "25 % hidden", filled, "75 % hidden", filled]
+    assert find(browser, "#faces").text.lower().count(filled) == 3  # the captions, and the note that explains
+    pairs = browser.execute_script(
+        "return [...document.querySelectorAll('#faces .face')].map((f) => [...f.querySelectorAll('img')]"
+        ".map((i) => [i.naturalWidth, i.getBoundingClientRect().toJSON()]))"
+    )
+    assert [len(pair) for pair in pairs] == [1, 2, 2]
+    for (pixels, left), (filled_pixels, right) in pairs[1:]:
+        assert pixels == filled_pixels == 96
+        assert left["top"] == right["top"] and left["width"] == pytest.approx(right["width"], abs=1)
+        assert left["right"] < right["left"] and right["right"] <= width and right["width"] > 120
+    assert browser.get_log("browser") == []
+
+
+def test_examples_without_reconstructions_do_not_speak_of_them(browser, report_experiments, tmp_path):
+    run = tmp_path / "older"
+    shutil.copytree(report_experiments[0], run)
+    path = run / "fold1-seed0/predictions/test/examples.parquet"
+    pd.read_parquet(path).drop(columns="reconstruction").to_parquet(path)
+    write_report([run], tmp_path / "report.html")
+    show(browser, tmp_path / "report.html", 390)
+    assert texts(browser, "#faces figcaption") == ["nothing hidden", "25 % hidden", "75 % hidden"]
+    assert "autoencoder" not in find(browser, "#faces").text
+    tops = [find(browser, f"#faces .face:nth-child({n})").rect["y"] for n in (1, 2)]
+    assert tops[0] == tops[1]  # as before: two faces in a row
+    assert browser.get_log("browser") == []
+
+
 def test_blind_rows_stand_beside_their_oracle_with_the_quality_of_the_mask(browser, page):
     show(browser, page, 1280)
     legend = texts(browser, "#blind .legend span")

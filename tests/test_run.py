@@ -5,14 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+import yaml
 from conftest import TINY
 from fixtures_datasets import write_disfa
 from fixtures_wandb import offline_records, summary
 from skimage.data import astronaut
 
+from data_modules.face_data import FaceDataModule
+from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.store import FaceStore
+from fau_mae.models.checkpoints import load_au_model, load_mae
+from fau_mae.models.decoder import reconstruct
 from fau_mae.runs import runner
 from fau_mae.runs.experiment import load_experiment
 
@@ -61,6 +68,30 @@ def test_the_run_leaves_what_the_readme_promises(done: Path) -> None:
     assert set(results["kind"]) == {"none", "patches", "block"} and set(results["severity"]) == {0.0, 0.5}
     assert (done / "report.html").stat().st_size < 10_000_000 and (done / "curves.png").exists()
     assert (done / "fold1-seed0/predictions/test/examples.parquet").exists()
+
+
+def test_examples_hold_the_picture_that_reconstruct_reads(done: Path) -> None:
+    folder = done / "fold1-seed0"
+    examples = pd.read_parquet(folder / "predictions/test/examples.parquet")
+    assert (examples["reconstruction"].isna() == (examples["severity"] == 0)).all()
+    trained = yaml.safe_load((folder / "teacher/config.yaml").read_text())["data"]
+    data = FaceDataModule(**{**trained, "kinds": (), "fill": "grey"})
+    mae = load_mae(folder / "pretrain/checkpoints/last.ckpt")
+    teacher = load_au_model(folder / "teacher/checkpoints/last.ckpt").model
+    for kind in ("patches", "block"):
+        example = examples[examples["kind"] == kind].iloc[0]
+        row = int((data.store.column("sample_id") == example["sample_id"]).argmax())
+        face = data.dataset(augment=False)[row, OcclusionSpec(kind, 0.5)]
+        with torch.inference_mode():
+            filled = reconstruct(*mae, face.image[None], face.visible[None])
+            said = teacher(filled, None).logits.sigmoid()[0]
+        stored = cv2.imdecode(np.frombuffer(example["reconstruction"], np.uint8), cv2.IMREAD_COLOR_RGB)
+        as_stored = lambda image: cv2.resize(image.permute(1, 2, 0).numpy(), (96, 96)).astype(int)  # noqa: E731
+        loss = np.abs(stored - as_stored(filled[0])).mean()  # of JPEG, on what an untrained decoder paints
+        assert loss < 8 and loss < np.abs(stored - as_stored(face.image)).mean() / 2
+        probabilities = json.loads(example["probabilities"])
+        assert list(probabilities["reconstruct"].values()) == pytest.approx(said.tolist(), abs=1e-5)
+        assert probabilities["reconstruct"] != probabilities["clean"]
 
 
 def test_a_finished_run_says_so_at_once(

@@ -67,3 +67,5 @@ def test_evaluate_sweeps_aimed_kinds_at_equal_area(tiny_store: FaceStore, tmp_pa
         assert not np.allclose(tables[0].filter(like="AU"), tables[2].filter(like="AU"))
     results = pd.read_parquet(out / "results.parquet")
     assert set(results["kind"]) == {"none", *kinds}
+    examples = pd.read_parquet(out / "predictions" / "test" / "examples.parquet")
+    assert examples["reconstruction"].isna().all()  # no method here fills anything in

@@ -232,14 +232,18 @@ def _curves(table: pd.DataFrame, room: int) -> dict[str, list[tuple[float, float
 def _examples(folder: Path, room: int) -> list[dict[str, Any]]:
     """Faces of `predictions/test/examples.parquet`, as many as fit into `room` bytes.
 
-    Columns: kind, severity, sample_id, jpeg (bytes), and as JSON probabilities {method: {AU: p}}, where the
-    method may carry its mask source (`student-blind`), and labels {AU: 1 / 0 / -1}.
+    Columns: kind, severity, sample_id, jpeg (bytes), reconstruction (a JPEG or None; older sweeps have no such
+    column), and as JSON probabilities {method: {AU: p}}, where the method may carry its mask source
+    (`student-blind`), and labels {AU: 1 / 0 / -1}.
     """
     path = folder / "predictions" / "test" / "examples.parquet"
     if not path.is_file():
         return []
     table = pd.read_parquet(path)
-    weight = (table["jpeg"].map(len) * 4 / 3).groupby(table["sample_id"], sort=False).sum().cumsum()
+    if "reconstruction" not in table:
+        table["reconstruction"] = None
+    size = table["jpeg"].map(len) + table["reconstruction"].map(lambda jpeg: len(jpeg or b""))
+    weight = (size * 4 / 3).groupby(table["sample_id"], sort=False).sum().cumsum()
     chosen = weight.index[weight <= room][:EXAMPLES_PER_RUN]
     return [
         {
@@ -247,6 +251,7 @@ def _examples(folder: Path, room: int) -> list[dict[str, Any]]:
             "s": row.severity,
             "id": str(row.sample_id),
             "jpeg": base64.b64encode(row.jpeg).decode(),
+            "filled": base64.b64encode(row.reconstruction or b"").decode(),
             "p": {
                 m: {au: _number(p) for au, p in said.items()}
                 for m, said in json.loads(row.probabilities).items()

@@ -41,6 +41,7 @@ class Method(NamedTuple):
     checkpoint: Path
     predict: Callable[[FaceBatch], Tensor]  # -> (B, A) in [0, 1]
     severity: float | None = None  # the only one it is asked at; None = all of them, and clean faces
+    reads: Callable[[FaceBatch], Tensor] | None = None  # -> (B, 3, H, W) uint8; None: it reads `batch.image`
 
 
 def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.device) -> Method:
@@ -64,10 +65,13 @@ def reconstruct_method(
     encoder, decoder = load_mae(mae)
     encoder, decoder = encoder.to(device), decoder.to(device)
 
-    def predict(batch: FaceBatch) -> Tensor:
-        return clean.predict(batch._replace(image=reconstruct(encoder, decoder, batch.image, batch.visible)))
+    def reads(batch: FaceBatch) -> Tensor:
+        return reconstruct(encoder, decoder, batch.image, batch.visible)
 
-    return Method(name, "oracle", checkpoint, predict)
+    def predict(batch: FaceBatch) -> Tensor:
+        return clean.predict(batch._replace(image=reads(batch)))
+
+    return Method(name, "oracle", checkpoint, predict, reads=reads)
 
 
 def with_blind(methods: Sequence[Method], leave_out: Container[str] = ()) -> list[Method]:
@@ -213,11 +217,15 @@ def _write_examples(
     folder: Path,
     device: torch.device,
 ) -> None:
-    """A few test faces of different people under every occlusion, with what each method says of them."""
+    """A few test faces of different people under every occlusion, with what each method says of them.
+
+    `reconstruction` is the picture a method that fills the hidden part in reads; None where nothing is hidden.
+    """
     path = folder / "examples.parquet"
     if path.exists():
         return
     names = [au_name(au) for au in data.aus]
+    fill_in = next((method.reads for method in methods if method.reads is not None), None)
     rows = data.split.test[np.linspace(0, len(data.split.test) - 1, EXAMPLE_FACES).astype(int)]
     dataset = data.dataset(augment=False)
     records = []
@@ -227,19 +235,25 @@ def _write_examples(
             said = {
                 method.name: _named(names, method.predict(batch)[0].float().tolist()) for method in methods
             }
-            picture = batch.image[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
-            side = max(96, min(160, picture.shape[0]))
+            hides = not bool(batch.visible.all())  # True = visible
             records.append(
                 {
                     "kind": spec.kind,
                     "severity": spec.severity,
                     "sample_id": int(batch.sample_id[0]),
-                    "jpeg": encode_image(cv2.resize(picture, (side, side)), "jpeg85"),
+                    "jpeg": _example_jpeg(batch.image[0]),
+                    "reconstruction": _example_jpeg(fill_in(batch)[0]) if fill_in and hides else None,
                     "probabilities": json.dumps(said),
                     "labels": json.dumps(_named(names, batch.labels[0].tolist())),
                 }
             )
     write_parquet(pd.DataFrame(records), path)
+
+
+def _example_jpeg(picture: Tensor) -> bytes:
+    """A uint8 picture (3, H, W) at the size of an example: 96 to 160 pixels."""
+    side = max(96, min(160, picture.shape[1]))
+    return encode_image(cv2.resize(picture.permute(1, 2, 0).cpu().numpy(), (side, side)), "jpeg85")
 
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:

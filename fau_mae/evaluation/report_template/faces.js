@@ -64,6 +64,8 @@ function calibration() {
   ];
 }
 
+const FILLED = "Filled in by the autoencoder";
+
 function examples() {
   const withFaces = DATA.experiments.map((e, i) => [String(i), e.name]).filter(([i]) => DATA.experiments[i].examples.length);
   if (!withFaces.length) return null;
@@ -76,11 +78,13 @@ function examples() {
   if (!series.length) return null;
   if (!series.some((s) => s.key === x.series)) x.series = (series.find((s) => s.method === "student") ?? series[0]).key;
   const faces = e.examples.filter((f) => f.id === x.id && (f.k === x.kind || f.s === 0)).sort((a, b) => a.s - b.s);
+  const filled = faces.some((f) => f.filled);
   const pick = (name) => (v) => { x[name] = v; draw("faces"); };
   return [
     note("Under each face: ", el("span", { class: "hit" }, "✓ found"), ", ", el("span", { class: "miss" }, "✗ missed"), ", ", el("span", { class: "false" }, "+ wrongly reported"), ", with the probability; action units that are absent and not reported are left out."),
+    filled ? note(el("b", {}, FILLED), ": the same face with its hidden patches painted in by the masked autoencoder, which is told the true mask. Only the method reconstruct reads this picture; all others read the occluded one.") : null,
     controls(many ? choice("Run", withFaces, x.e, pick("e")) : null, choice("Face", ids.map((id, i) => [id, `${i + 1}`]), x.id, pick("id")), choice("Hidden by", offered.map((k) => [k, k]), x.kind, pick("kind")), choice("Read by", series.map((v) => [v.key, v.label]), x.series, pick("series"))),
-    el("div", { class: "faces" }, ...faces.map((face) => exampleFace(face, bySeries(x.series)))),
+    el("div", { class: filled ? "faces filled" : "faces" }, ...faces.map((face) => exampleFace(face, bySeries(x.series)))),
   ];
 }
 
@@ -96,5 +100,9 @@ function exampleFace(face, s) {
     return el("li", { class: kind, title: DATA.aus[au] }, `${sign} ${au} ${number(p, 2)}`);
   });
   const caption = face.s === 0 ? "nothing hidden" : `${percent(face.s)} hidden`;
-  return el("figure", {}, el("img", { src: `data:image/jpeg;base64,${face.jpeg}`, alt: `Face ${face.id}, ${caption}`}), el("figcaption", {}, caption), el("ul", {}, ...items.filter(Boolean)));
+  const picture = (jpeg, text, alt) => el("figure", {}, el("img", { src: `data:image/jpeg;base64,${jpeg}`, alt: `Face ${face.id}, ${alt}` }), el("figcaption", {}, text));
+  return el("div", { class: "face" },
+    picture(face.jpeg, caption, caption),
+    face.filled ? picture(face.filled, FILLED.toLowerCase(), `${caption}, ${FILLED.toLowerCase()}`) : null,
+    el("ul", {}, ...items.filter(Boolean)));
 }
