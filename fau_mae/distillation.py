@@ -27,6 +27,8 @@ class DistilConfig:
         edge_target: `edges`, the edge vectors themselves, or `relations`, the A × A cosines between the nodes, which
             need no common width.
         temperature: of the logits; above 1 the teacher's doubts count more.
+        mirrored: targets are the mean of what the teacher says of a face and of its mirror image, which is better than
+            either; the teacher's cost doubles. Latents are compared with those of the face alone.
         ramp_share: share of all steps over which the distillation weights rise from 0 to their values.
     """
 
@@ -36,6 +38,7 @@ class DistilConfig:
     normalise_nodes: bool = False
     edge_target: Literal["edges", "relations"] = "edges"
     temperature: float = 1.0
+    mirrored: bool = False
     ramp_share: float = 0.0
 
     def ramp(self, step: int, total_steps: int) -> float:
@@ -82,6 +85,11 @@ LOSSES: dict[str, Callable[[AUOutput, AUOutput, DistilConfig], Tensor]] = {
     "edge": edge_loss,
     "logit": logit_loss,
 }
+
+
+def mean_output(one: AUOutput, other: AUOutput) -> AUOutput:
+    """The mean of two outputs, field by field: AUs are the same on a face and on its mirror image."""
+    return AUOutput(*((a + b) / 2 for a, b in zip(one, other)))
 
 
 def relations(nodes: Tensor) -> Tensor:

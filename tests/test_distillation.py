@@ -2,13 +2,18 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from data_modules.errors import UserError
+from data_modules.facs import au_region
+from data_modules.store import FaceStore
 from fau_mae.distillation import LOSSES, DistilConfig, edge_loss, logit_loss, node_loss
+from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
+from fau_mae.tasks import Student
 
 B, A, D, E = 3, 4, 6, 2
 DISTANCES = ("mse", "cosine", "smooth_l1")
@@ -100,3 +105,15 @@ def test_the_ramp_rises_once_and_stays() -> None:
         1,
     ]
     assert DistilConfig().ramp(0, 8) == 1
+
+
+def test_a_mirrored_target_is_the_mean_over_face_and_mirror_image(tiny_store: FaceStore) -> None:
+    model = AUModel(48, 4, [au_region(au) for au in tiny_store.info.aus], "nano", "gradient").eval()
+    student = Student(distil=DistilConfig(mirrored=True))
+    student._teacher = [model]
+    faces = torch.from_numpy(np.stack([tiny_store.image(row) for row in range(3)])).permute(0, 3, 1, 2)
+    target, latents = student._target(faces)
+    for field, one, other in zip(target._fields, model(faces), model(faces.flip(3))):
+        torch.testing.assert_close(getattr(target, field), (one + other) / 2)
+    assert not torch.allclose(target.logits, model(faces).logits)
+    torch.testing.assert_close(latents.tokens, model.encoder(faces).tokens)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
-from fau_mae.distillation import LOSSES, DistilConfig
+from fau_mae.distillation import LOSSES, DistilConfig, mean_output
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.checkpoints import load_au_model
@@ -89,12 +89,21 @@ class Student(AUTask):
         return loaded.model.to(self.device).eval().requires_grad_(False)
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
-        target = self._teacher[0](batch.clean, with_latents=True) if self._teacher else None
+        target = self._target(batch.clean) if self._teacher else None
         views = [batch, *(self._view(batch, severity) for severity in self.views)]
         each = [self._losses(view, target) for view in views]
         losses = {name: torch.stack([terms[name] for terms in each]).mean() for name in each[0]}
         self.log_losses(losses)
         return losses["loss"]
+
+    def _target(self, clean: Tensor) -> tuple[AUOutput, Latents]:
+        """What the teacher makes of whole clean faces (B, 3, H, W)."""
+        (teacher,) = self._teacher
+        with torch.no_grad():
+            output, latents = teacher(clean, with_latents=True)
+            if self.distil.mirrored:
+                output = mean_output(output, teacher(clean.flip(3)))
+        return output, latents
 
     def _view(self, batch: FaceBatch, severity: float) -> FaceBatch:
         """The same faces under random patches; hidden tokens are dropped, so the clean picture serves every mask."""
