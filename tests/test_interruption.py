@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TINY
 from fixtures_processes import fit_line
 from test_stages import assert_same_training, power_cut
@@ -154,3 +155,12 @@ def test_a_run_killed_five_times_ends_in_the_same_results(
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), seed
     for words in ("mean", "interval", "fold 1", "fold 3", "seed 0", "seed 1"):
         assert words in table
+
+
+def test_a_training_that_ends_between_validations_keeps_its_last_step(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path
+) -> None:
+    ends = ["--trainer.max_steps=3", "--trainer.max_epochs=-1", "--trainer.check_val_every_n_epoch=5"]
+    assert fau_mae(*fit_line("pretrain", tiny_store, tmp_path / "s", *ends)) == 0
+    last = torch.load(tmp_path / "s/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 3

@@ -62,6 +62,7 @@ class Interruption(Callback):
     def __init__(self, folder: Path, minutes: float):
         self.path, self.seconds = folder / LAST, 60 * minutes
         self._asked = self._stopping = 0  # number of a signal, 0 = none
+        self._saved_step = -1
         self._replaced: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -92,6 +93,14 @@ class Interruption(Callback):
         if self._stopping == signal.SIGUSR1 and callable(requeue := self._replaced[signal.SIGUSR1]):
             requeue(signal.SIGUSR1, None)
         raise Stopped(self._stopping)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, *_: Any) -> None:
+        self._saved_step = trainer.global_step
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lightning saves after validations: a training that ends without one, as by `max_steps`, is saved here."""
+        if self._saved_step != trainer.global_step:
+            trainer.save_checkpoint(self.path)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         for signum, handler in self._replaced.items():

@@ -1,0 +1,113 @@
+"""`fau-mae run --ablate`, methods of one severity and few labels, through the command line on tiny data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import TINY
+
+from data_modules.errors import UserError
+from data_modules.face_data import FaceDataModule
+from data_modules.store import FaceStore
+from fau_mae.evaluation.sweep import Method, with_blind
+from fau_mae.runs.experiment import load_experiment
+
+FauMae = Callable[..., int]
+pytestmark = pytest.mark.usefixtures("no_wandb")
+SMALL = [flag for flag in TINY if "model." not in flag]
+SMALL += ["--model.init_args.size=micro", "--data.image_size=48", "--ladder.severities=[0.25,0.5,0.75]"]
+SMALL_RUN = [word for flag in SMALL for word in ("--set", flag.removeprefix("--"))]
+
+
+def test_ablations_join_a_finished_run_as_rows_of_its_table(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
+) -> None:
+    run = ["run", "synthetic", "--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
+    assert fau_mae(*run) == 0
+    before = pd.read_parquet(tmp_path / "r/results.parquet")
+    at = before[before["method"] == "specialist"].groupby("mask_source")["severity"].agg(set)
+    assert at.to_dict() == {"oracle": {0.25, 0.5, 0.75}}
+    student = tmp_path / "r/fold1-seed0/student/checkpoints/last.ckpt"
+    trained = student.stat().st_mtime_ns
+
+    assert fau_mae(*run, "--ablate") == 0
+    assert student.stat().st_mtime_ns == trained  # the run went on, it did not start again
+    after = pd.read_parquet(tmp_path / "r/results.parquet")
+    ablations = set(load_experiment("synthetic").ablations)
+    assert set(after["method"]) - set(before["method"]) == ablations
+    assert set(after.loc[after["method"].isin(ablations), "mask_source"]) == {"oracle"}
+    same = after[~after["method"].isin(ablations)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, before, check_like=True)
+    assert json.loads((tmp_path / "r/run.json").read_text())["ablated"] is True
+    capsys.readouterr()
+    assert fau_mae(*run, "--ablate") == 0
+    assert "done already" in capsys.readouterr().out
+    frozen = yaml.safe_load((tmp_path / "r/fold1-seed0/frozen_encoder/config.yaml").read_text())
+    assert frozen["model"]["init_args"]["optim"]["layer_decay"] == 0.0
+
+
+def test_an_experiment_without_ablations_says_so(fau_mae: FauMae, tmp_path: Path, capsys) -> None:
+    assert fau_mae("run", "quickstart", "--ablate", "--out", tmp_path / "r") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "no ablations" in line and not (tmp_path / "r").exists()
+
+
+def test_blind_rows_leave_out_ablations_and_methods_of_one_severity() -> None:
+    methods = [Method(name, "oracle", Path(), lambda batch: batch.labels) for name in ("student", "ablation")]
+    methods.append(methods[0]._replace(name="specialist", severity=0.5))
+    rows = [(m.name, m.mask_source) for m in with_blind(methods, leave_out={"ablation"})]
+    assert rows == [
+        ("student", "oracle"),
+        ("student", "blind"),
+        ("ablation", "oracle"),
+        ("specialist", "oracle"),
+    ]
+
+
+def test_few_labels_run_to_their_table(fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path) -> None:
+    run = ["run", "synthetic_scarce", "--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
+    assert fau_mae(*run, "--set", "data.labelled_subjects=2") == 0
+    results = pd.read_parquet(tmp_path / "r/results.parquet")
+    assert set(results["method"]) == {"clean", "reconstruct", "augmented", "dropped", "student"}
+
+
+def module(store: FaceStore, **options) -> FaceDataModule:
+    return FaceDataModule(store.path, num_folds=3, grid=4, batch_size=4, augment=False, **options)
+
+
+def test_unlabelled_people_lend_their_pictures_alone(tiny_store: FaceStore) -> None:
+    everyone = module(tiny_store)
+    few = module(tiny_store, labelled_subjects=2)
+    both = module(tiny_store, labelled_subjects=2, with_unlabelled=True)
+    people = tiny_store.column("subject")
+    assert len(set(people[few.split.train])) == 2
+    assert sorted(both.split.train) == sorted(everyone.split.train)
+    for split in ("validation", "test"):
+        assert np.array_equal(getattr(few.split, split), getattr(everyone.split, split))
+    assert few.prevalence().tolist() == both.prevalence().tolist() != everyone.prevalence().tolist()
+    more = module(tiny_store, labelled_subjects=3)
+    assert set(few.split.train) < set(more.split.train)  # a greater number adds people
+
+    truth = {int(i): row for i, row in zip(tiny_store.column("sample_id"), tiny_store.column("labels"))}
+    labelled = set(tiny_store.column("sample_id")[few.split.train].tolist())
+    seen = set()
+    for batch in both.train_dataloader():
+        for sample, labels, intensity in zip(batch.sample_id.tolist(), batch.labels, batch.intensity):
+            seen.add(sample)
+            if sample in labelled:
+                assert labels.tolist() == truth[sample].tolist() and not intensity.isnan().any()
+            else:
+                assert (labels == -1).all() and intensity.isnan().all()
+    assert seen == set(tiny_store.column("sample_id")[everyone.split.train].tolist())
+    for batch in both.test_dataloader():
+        assert batch.labels.tolist() == [truth[sample].tolist() for sample in batch.sample_id.tolist()]
+
+
+@pytest.mark.parametrize("count", [99, -1])
+def test_more_labelled_people_than_there_are_is_refused(tiny_store: FaceStore, count: int) -> None:
+    with pytest.raises(UserError, match=r"labelled_subjects is -?\d+, but"):
+        module(tiny_store, labelled_subjects=count)
