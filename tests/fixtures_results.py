@@ -175,20 +175,43 @@ def _face(sample_id: int, cells: np.ndarray | None, severity: float, size: int =
 
 def write_experiment(folder: Path, folds=(1,), seeds=(0,), **size) -> Path:
     """`folder/fold<k>-seed<s>/...` and `folder/results.parquet`, as `fau-mae run` leaves them."""
-    tables = []
     for fold in folds:
         for seed in seeds:
             rng = np.random.default_rng([fold, seed])
-            run = write_run(folder / f"fold{fold}-seed{seed}", rng, fold=fold, **size)
-            tables.append(
-                score_predictions(
-                    run,
-                    experiment=folder.name,
-                    dataset="synthetic",
-                    fold=fold,
-                    seed=seed,
-                    checkpoints={"student": "s"},
-                )
-            )
-    pd.concat(tables, ignore_index=True).to_parquet(folder / "results.parquet")
+            write_run(folder / f"fold{fold}-seed{seed}", rng, fold=fold, **size)
+    score_experiment(folder)
     return folder
+
+
+def score_experiment(folder: Path) -> None:
+    """`results.parquet` from the predictions of every `fold<k>-seed<s>`."""
+    tables = []
+    for run in sorted(folder.glob("fold*-seed*")):
+        fold, seed = run.name.removeprefix("fold").split("-seed")
+        scored = score_predictions(
+            run,
+            experiment=folder.name,
+            dataset="synthetic",
+            fold=int(fold),
+            seed=int(seed),
+            checkpoints={"student": "s"},
+        )
+        tables.append(scored)
+    pd.concat(tables, ignore_index=True).to_parquet(folder / "results.parquet")
+
+
+def add_method(
+    experiment: Path, name: str, cells: str = "*", runs: str = "*", wrong: tuple[str, ...] = ()
+) -> None:
+    """A method more, not scored yet, that says what `student-oracle` does, of `wrong` AUs the opposite.
+
+    Args:
+        name: with its mask source, such as `specialist-oracle`.
+        cells: pattern of the predictions it has, such as `*-0.25` for one severity.
+        runs: pattern of the runs it has them in, such as `*-seed0`.
+    """
+    for path in experiment.glob(f"{runs}/predictions/*/student-oracle/{cells}.parquet"):
+        table = pd.read_parquet(path)
+        copy = path.parent.with_name(name) / path.name
+        copy.parent.mkdir(exist_ok=True)
+        table.assign(**{au: 1 - table[au] for au in wrong}).to_parquet(copy)

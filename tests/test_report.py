@@ -4,17 +4,20 @@ import base64
 import json
 import re
 import shutil
+from io import StringIO
 
 import fixtures_results as fixtures
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from data_modules.errors import UserError
 from fau_mae.evaluation import report_data
 from fau_mae.evaluation.figures import curve_figure
+from fau_mae.evaluation.fold_table import fold_scores, fold_table
 from fau_mae.evaluation.report import write_report
-from fau_mae.evaluation.scoring import METRICS, score_predictions
+from fau_mae.evaluation.scoring import METRICS, macro_table, score_predictions
 
 ODD_NAME = "a<!--<script>&"
 
@@ -88,6 +91,38 @@ def test_other_faces_are_not_compared(experiments, tmp_path):
     write_report([experiments[0], other], tmp_path / "report.html")
     pairs = {(d["a"][0], d["b"][0]) for d in page_data(tmp_path / "report.html")["differences"]}
     assert pairs == {("0", "0"), ("1", "1")}
+
+
+def test_methods_of_some_cells_and_seeds_are_shown_where_they_were_measured(tmp_path):
+    """A specialist is not asked on clean faces, an ablation not in every seed; terminal tables show dashes there."""
+    size = {"subjects": 4, "frames": 8, "severities": (0.25, 0.75)}
+    folder = fixtures.write_experiment(tmp_path / "several", seeds=(0, 1), **size)
+    fixtures.add_method(folder, "specialist-oracle", cells="*-0.?5")
+    fixtures.add_method(folder, "partial-oracle", cells="*-0.25")
+    fixtures.add_method(folder, "ablation-oracle", runs="*-seed1")
+    fixtures.score_experiment(folder)
+    write_report([folder], tmp_path / "report.html")
+    data = page_data(tmp_path / "report.html")
+    (experiment,) = data["experiments"]
+    for method, cells in (("specialist", 4), ("partial", 2), ("ablation", 5)):
+        assert sum(r["m"] == f"{method}-oracle" for r in experiment["scores"]) == cells
+    runs = next(r["runs"]["f1"] for r in experiment["scores"] if r["m"] == "ablation-oracle")
+    assert runs[0] is None and runs[1] > 0  # in the order of the seeds
+    pairs = {(d["a"], d["b"]): d for d in data["differences"]}
+    assert all("folds" not in d for d in pairs.values())
+    gaps = pairs["0/student-oracle", "0/specialist-oracle"]["gaps"]["f1"]
+    assert set(gaps) == {"patches", "block", "all"} and gaps["block"][0] == [0.25, 0, 0, 0]
+
+    results = pd.read_parquet(folder / "results.parquet")
+    scores = fold_scores(folder, results)
+    means = scores[scores["severity"] == "mean"].groupby("method").size()
+    assert "partial" not in means and means["specialist"] == means["clean"]
+    console = Console(width=120, file=StringIO())
+    for table in (*fold_table(scores), *macro_table(results)):
+        console.print(table)
+    text = console.file.getvalue()
+    assert "specialist" in text and "partial" in text and "nan" not in text
+    curve_figure(results, tmp_path / "curves.png")
 
 
 def test_same_results_give_the_same_page(experiments, tmp_path):

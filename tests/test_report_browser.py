@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import fixtures_results as fixtures
 import pandas as pd
 import pytest
 from selenium import webdriver
@@ -298,3 +299,23 @@ def test_results_without_predictions_blind_rows_or_folds(browser, report_experim
     assert "so there is no interval" in find(browser, "#verdict").text
     assert "upper bound" in find(browser, "#blind").text
     assert browser.get_log("browser") == []
+
+
+def test_a_method_of_some_severities_has_dashes_and_no_curve_from_clean_faces(
+    browser, report_experiments, tmp_path
+):
+    folder = tmp_path / "some"
+    shutil.copytree(report_experiments[0], folder)
+    fixtures.add_method(folder, "specialist-oracle", cells="*-0.25")
+    fixtures.score_experiment(folder)
+    write_report([folder], tmp_path / "report.html")
+    show(browser, tmp_path / "report.html", 1280)
+    assert browser.get_log("browser") == []
+    names = texts(browser, "#headline tbody td:first-child")
+    cells = f"#headline tbody tr:nth-child({names.index('specialist') + 1}) td"
+    assert [text == "–" for text in texts(browser, cells)[2:]] == [True, *[False, True, True] * 3]
+    assert "specialist" in find(browser, "#curves .legend").text
+    labels = browser.execute_script(
+        "return [...document.querySelectorAll('#robustness svg.chart')].map((c) => c.getAttribute('aria-label'))"
+    )
+    assert labels and not any("specialist" in label for label in labels)

@@ -168,6 +168,28 @@ def test_relative_drop_takes_the_severities_that_both_were_swept_at():
     assert curves.relative_drop(STUDENT, "upper", CLEAN) is None
 
 
+def test_a_method_of_some_cells_has_the_figures_of_those_cells(experiment, tmp_path):
+    """One model per severity reads no clean faces, and may be missing at a severity."""
+    folder = tmp_path / "some"
+    shutil.copytree(experiment, folder)
+    fixtures.add_method(folder, "specialist-oracle", cells="patches-*")
+    fixtures.add_method(folder, "partial-oracle", cells="patches-0.25", wrong=("AU12",))
+    fixtures.score_experiment(folder)
+    curves = statistics.bootstrap(folder, pd.read_parquet(folder / "results.parquet"), replicates=20)
+    specialist, partial = (statistics.MethodKey(name, "oracle") for name in ("specialist", "partial"))
+    summary = comparison.summary_table(curves)
+    found = {name: set(rows["metric"]) for name, rows in summary.groupby("method")}
+    assert found["specialist"] == {"f1", "auroc", "mean_f1", "mean_auroc", "relative_drop"}
+    assert found["partial"] == {"f1", "auroc"}
+    assert found["clean"] >= {"retention", "robust_f1"}
+    own = summary[summary["method"].isin(["specialist", "student"]) & (summary["metric"] == "mean_f1")]
+    assert own.groupby("mask_source")["value"].nunique()["oracle"] == 1  # it says what the student says
+    gaps = comparison.difference_table(curves, STUDENT, curves, partial)
+    assert set(gaps["severity"].dropna()) == {0.25} and (gaps["value"] > 0).all()
+    assert curves.folds(partial) == [1, 2] == curves.shared_folds(STUDENT, curves, partial)
+    assert curves.shared_folds(specialist, curves, STUDENT) == [1, 2]
+
+
 def test_predictions_that_were_never_scored_are_refused(experiment, results):
     with pytest.raises(UserError, match="score the experiment again"):
         list(statistics.scored_cells(experiment, results[results["method"] != "clean"]))

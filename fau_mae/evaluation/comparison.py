@@ -17,12 +17,14 @@ def summary_table(curves: Curves) -> pd.DataFrame:
 
     Metrics per cell: f1, auroc, retention. Per kind (severity NaN): mean_f1 and mean_auroc over the severities
     above 0, robust_f1 and, where a `clean` method was swept, relative_drop. Kind `all` holds the mean over kinds
-    of each, for methods that were swept on every kind.
+    of each, for methods that were swept on every kind. A method that was swept at some severities only has no
+    figures per kind, one that was not swept on clean faces no retention and no robust_f1.
     """
     rows: list[tuple] = []
     for own in curves.methods:
-        clean = {metric: curves.at(own, CLEAN_KIND, 0.0, metric) for metric in METRICS}
-        rows += [(*own, CLEAN_KIND, 0.0, metric, *interval(values)) for metric, values in clean.items()]
+        if curves.has(own, CLEAN_KIND, 0.0):
+            clean = {metric: curves.at(own, CLEAN_KIND, 0.0, metric) for metric in METRICS}
+            rows += [(*own, CLEAN_KIND, 0.0, metric, *interval(values)) for metric, values in clean.items()]
         figures = {
             kind: dict(_figures(curves, own, kind)) for kind in curves.kinds if curves.severities(own, kind)
         }
@@ -42,10 +44,14 @@ def _figures(curves: Curves, own: MethodKey, kind: str) -> Iterator[tuple[tuple[
     for severity in curves.severities(own, kind):
         for metric in METRICS:
             yield (severity, metric), curves.at(own, kind, severity, metric)
-        yield (severity, "retention"), curves.retention(own, kind, severity)
+        if (retention := curves.retention(own, kind, severity)) is not None:
+            yield (severity, "retention"), retention
+    if not curves.covers(own, kind):
+        return
     for metric in METRICS:
         yield (None, f"mean_{metric}"), curves.mean(own, kind, metric)
-    yield (None, "robust_f1"), curves.robust_f1(own, kind)
+    if (robust := curves.robust_f1(own, kind)) is not None:
+        yield (None, "robust_f1"), robust
     base = next((key for key in curves.methods if key.method == BASE_METHOD), None)
     if base and (drop := curves.relative_drop(own, kind, base)) is not None:
         yield (None, "relative_drop"), drop

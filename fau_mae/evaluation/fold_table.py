@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -17,14 +18,15 @@ def fold_scores(run: Path, results: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `mean` over folds and seeds, `low` and `high` of its 95 % interval (people resampled, see
     `statistics`), `fold<k>` = mean over that fold's seeds, `seed<s>` = mean over that seed's folds. Severity is a
-    number or `mean`: over the severities above 0.
+    number or `mean`: over the severities above 0, for methods that were swept at all of them.
     """
     macro = results[results["au"] == "macro"]
     keys = ["method", "mask_source", "kind", "severity", "fold", "seed"]
     macro = macro[keys + list(METRICS)].astype({"severity": object})
-    over = macro[macro["kind"] != CLEAN_KIND].groupby([k for k in keys if k != "severity"], as_index=False)
-    macro = pd.concat([macro, over[list(METRICS)].mean().assign(severity=ALL)], ignore_index=True)
     curves = bootstrap(run, results)
+    whole = [curves.covers(MethodKey(*key[:2]), key[2]) for key in zip(*(macro[key] for key in keys[:3]))]
+    over = macro[whole].groupby([k for k in keys if k != "severity"], as_index=False)
+    macro = pd.concat([macro, over[list(METRICS)].mean().assign(severity=ALL)], ignore_index=True)
     rows: list[dict[str, Any]] = []
     for (method, mask, kind, severity), cell in macro.groupby(keys[:4], sort=False):
         own = MethodKey(method, mask)
@@ -70,17 +72,22 @@ def fold_table(scores: pd.DataFrame) -> list[Table]:
         for row in sorted(shown.to_dict("records"), key=_order):
             kind = "clean" if row["kind"] == CLEAN_KIND else row["kind"]
             mask = "" if row["mask_source"] == "none" else row["mask_source"]
-            between = f"{row['low']:.3f}–{row['high']:.3f}"
+            between = f"{_figure(row['low'])}–{_figure(row['high'])}"
             table.add_row(
                 kind,
                 row["method"],
                 mask,
-                f"{row['mean']:.3f}",
+                _figure(row["mean"]),
                 between,
-                *(f"{row[part]:.3f}" for part in parts),
+                *(_figure(row[part]) for part in parts),
             )
         tables.append(table)
     return tables
+
+
+def _figure(value: float) -> str:
+    """A dash for what was not measured, such as an ablation in another seed."""
+    return "–" if np.isnan(value) else f"{value:.3f}"
 
 
 def _order(row: dict) -> tuple:

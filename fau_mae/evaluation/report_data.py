@@ -61,7 +61,7 @@ def experiment_data(experiment: Path, results: pd.DataFrame, name: str, share: f
         "methods": _methods(results),
         "kinds": kinds,
         "aus": aus,
-        "scores": _scores(results, aus),
+        "scores": _scores(results, aus, list(folders)),
         "stages": _stages(list(folders.values()), round(CURVE_VALUES * share)),
         "mask_quality": _mask_quality(list(folders.values())),
         "examples": _examples(first, round(EXAMPLE_BYTES * share)),
@@ -74,16 +74,17 @@ def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
     return [{"method": method, "mask": mask, "id": f"{method}-{mask}"} for method, mask in pairs]
 
 
-def _scores(results: pd.DataFrame, aus: list[str]) -> list[dict[str, Any]]:
+def _scores(results: pd.DataFrame, aus: list[str], pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
     """A record per method and occlusion; each metric is a list: every AU, then macro; means over folds and seeds.
 
-    `rate` and `t` (threshold) have no macro; `runs` holds the macro value of every fold and seed, in their order.
+    `rate` and `t` (threshold) have no macro; `runs` holds the macro value of every (fold, seed) of `pairs`, None where
+    the method was not measured.
     """
     columns = [*METRICS, "threshold", "positives", "n"]
     records = []
     for (method, mask, kind, severity), rows in results.groupby(CELL, sort=False):
         means = rows.groupby("au")[columns].mean().reindex([*aus, "macro"])
-        runs = rows[rows["au"] == "macro"].sort_values(["fold", "seed"])
+        runs = rows[rows["au"] == "macro"].set_index(["fold", "seed"]).reindex(pairs)
         record = {"m": f"{method}-{mask}", "k": kind, "s": severity}
         record |= {metric: _numbers(means[metric]) for metric in METRICS}
         record["rate"] = _numbers((means["positives"] / means["n"].clip(lower=1)).iloc[:-1])

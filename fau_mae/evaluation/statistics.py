@@ -90,19 +90,41 @@ class Curves:
         """The severities above 0 that this method was swept at."""
         return sorted({s for m, mask, k, s, _ in self._samples if (m, mask, k) == (*own, kind) and s > 0})
 
+    def has(self, own: MethodKey, kind: str, severity: float) -> bool:
+        """Whether this method was swept there: one model per severity, say, may not read clean faces."""
+        return any((*own, *_cell(kind, severity), metric) in self._samples for metric in METRICS)
+
+    def ladder(self, kind: str) -> list[float]:
+        """The severities above 0 that any method was swept at."""
+        return sorted({s for _, _, k, s, _ in self._samples if k == kind and s > 0})
+
+    def covers(self, own: MethodKey, kind: str) -> bool:
+        """Whether this method was swept at the whole ladder of an occlusion: its means are not to be compared else."""
+        return self.severities(own, kind) == self.ladder(kind) != []
+
     def mean(self, own: MethodKey, kind: str, metric: str = "f1") -> Floats:
-        """(1 + R,) mean over the severities above 0."""
+        """(1 + R,) mean over the severities above 0 that this method was swept at."""
         return np.mean([self.at(own, kind, s, metric) for s in self.severities(own, kind)], axis=0)
 
-    def retention(self, own: MethodKey, kind: str, severity: float) -> Floats:
-        """(1 + R,) macro-F1 at this severity over the same method's on clean faces; NaN where that is 0."""
+    def retention(self, own: MethodKey, kind: str, severity: float) -> Floats | None:
+        """(1 + R,) macro-F1 at this severity over the same method's on clean faces; NaN where that is 0.
+
+        None for a method that was not swept on clean faces.
+        """
+        if not self.has(own, CLEAN_KIND, 0.0):
+            return None
         clean = self.at(own, CLEAN_KIND, 0.0)
         return np.divide(
             self.at(own, kind, severity), clean, out=np.full_like(clean, np.nan), where=clean > 0
         )
 
-    def robust_f1(self, own: MethodKey, kind: str) -> Floats:
-        """(1 + R,) area under macro-F1 from severity 0 to the last, over that width: between 0 and 1."""
+    def robust_f1(self, own: MethodKey, kind: str) -> Floats | None:
+        """(1 + R,) area under macro-F1 from severity 0 to the last, over that width: between 0 and 1.
+
+        None for a method that was not swept on clean faces.
+        """
+        if not self.has(own, CLEAN_KIND, 0.0):
+            return None
         ladder = [0.0, *self.severities(own, kind)]
         curve = np.array([self.at(own, kind, s) for s in ladder])
         return np.trapezoid(curve, ladder, axis=0) / ladder[-1]
@@ -120,11 +142,12 @@ class Curves:
 
     def folds(self, own: MethodKey) -> list[int]:
         """The test folds that this method was swept on."""
-        return sorted(self._faces.get((*own, CLEAN_KIND, 0.0), {}))
+        return sorted({fold for key, folds in self._faces.items() if key[:2] == own for fold in folds})
 
     def shared_folds(self, own: MethodKey, other: "Curves", rival: MethodKey) -> list[int]:
-        """The folds in which a method and a rival, here or in another experiment, saw the same clean faces."""
-        return self._shared(own, other, rival, (CLEAN_KIND, 0.0))
+        """The folds in which a method and a rival, here or in another experiment, saw the same faces anywhere."""
+        cells = [key[2:] for key in self._faces if key[:2] == own]
+        return sorted({fold for cell in cells for fold in self._shared(own, other, rival, cell)})
 
     def _shared(
         self, own: MethodKey, other: "Curves", rival: MethodKey, cell: tuple[str, float]

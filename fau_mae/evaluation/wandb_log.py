@@ -79,9 +79,10 @@ def au_summary(results: pd.DataFrame) -> dict[str, float]:
 
 
 def validation_scores(folders: Sequence[Path]) -> dict[str, float]:
-    """`val/<method>/auroc`: macro AUROC on validation people, mean over all rungs of the ladder, folds and seeds.
+    """`val/<method>/auroc`: macro AUROC on validation people, mean over the method's rungs, folds and seeds.
 
-    What settings may be chosen by: no test face takes part.
+    What settings may be chosen by: no test face takes part. A method that was swept on some rungs only, such as
+    `specialist`, is not to be compared with the others here.
     """
     values: dict[str, list[float]] = {}
     for folder in folders:

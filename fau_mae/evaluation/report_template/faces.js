@@ -30,7 +30,7 @@ function heatMap() {
     ...columns.map(([kind, v, start]) => ({ text: percent(v), group: v ? kindName(kind) : "clean", start })),
   ];
   const rows = aus.map((au) => {
-    const rate = record(s, "none", 0)?.rate[s.experiment.aus.indexOf(au)] ?? null;
+    const rate = s.scores.values().next().value.rate[s.experiment.aus.indexOf(au)] ?? null;  // the same in every cell
     return [{ text: `${au} ${DATA.aus[au] ?? ""}`, class: "name" }, { text: number(rate, 2), value: rate }, ...columns.map((column) => heatCell(read(au, column), scale, Boolean(minus)))];
   });
   const pick = (name) => (v) => { h[name] = v; draw("aus"); };

@@ -93,7 +93,7 @@ function headline() {
     return camp.series.map((s) => [nameCell(s), maskCell(s), ...columns.map((column, i) => {
       const v = read(s, column), [low, high] = bounds(s, ...column);
       const below = metric === "f1" && known(v) && v < read(s, column, "floor_f1");
-      return { nodes: [number(v), known(low) ? small(`${number(low)}–${number(high)}`) : ""], value: v, class: [v === best[i] && "best", below && "below"].filter(Boolean).join(" ") };
+      return { nodes: [number(v), known(v) && known(low) ? small(`${number(low)}–${number(high)}`) : ""], value: v, class: [v === best[i] && "best", below && "below"].filter(Boolean).join(" ") };
     })]);
   });
   const floor = [{ text: "always positive", class: "name" }, { text: "–", class: "text" }, ...columns.map((column) => ({ text: number(mean(on().map((s) => read(s, column, "floor_f1")))) }))];
@@ -153,7 +153,7 @@ function robustness() {
   const rows = found.map((s) => [nameCell(s), maskCell(s), ...shown.flatMap((kind) => columns.map(([metric]) => interval(estimate(s, kind, null, metric))))]);
   const charts = panels().map(({ kind, series, title }) => ({
     title: `${title}: retention`, x: hiddenAxis(kind), y: { label: "F1 over the method’s own clean F1" },
-    series: series.filter((s) => s.estimates.size).map((s) => ({ ...s, points: [[0, 1], ...above(kind).map((v) => [v, ...(estimate(s, kind, v, "retention") ?? [null])])] })),
+    series: series.filter((s) => above(kind).some((v) => estimate(s, kind, v, "retention"))).map((s) => ({ ...s, points: [[0, 1], ...above(kind).map((v) => [v, ...(estimate(s, kind, v, "retention") ?? [null])])] })),
   }));
   return [
     note(el("b", {}, "Robust F1"), ": area under F1 from nothing hidden to the last severity, 0 to 1. ", el("b", {}, "Drop vs clean"), ": what is lost to perfect F1, over what the method clean of the same run loses; below 1 is better. ", el("b", {}, "Retention"), ": F1 under occlusion over the same method’s F1 on whole faces; a method that is weak on whole faces can still retain much. Small: 95 % intervals over subjects."),

@@ -16,9 +16,11 @@ function foldsAndSeeds() {
   ];
 }
 
+// Nothing for a method that was not measured wherever another one of its experiment was: its mean would be of other cells.
 function runValues(s, at) {
-  const cells = kinds().flatMap((kind) => LADDER.get(kind).filter((v) => (at === null ? v > 0 : v === at)).map((v) => record(s, kind, v)?.runs[state.metric]));
-  return s.experiment.runs.map((_, i) => mean(cells.map((cell) => cell?.[i])));
+  const rungs = kinds().flatMap((kind) => LADDER.get(kind).filter((v) => (at === null ? v > 0 : v === at)).map((v) => [kind, v]));
+  const cells = rungs.filter(([kind, v]) => SERIES.some((r) => r.e === s.e && record(r, kind, v))).map(([kind, v]) => record(s, kind, v)?.runs[state.metric]);
+  return s.experiment.runs.map((_, i) => (cells.every(Boolean) ? mean(cells.map((cell) => cell[i])) : null));
 }
 
 function deviation(values) {
