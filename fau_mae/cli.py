@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluate(commands, _command)
     add_sweep(commands, _command)
     _add_report(commands)
+    _add_results(commands)
     add_dashboard(commands, _command)
     _add_detect(commands)
     add_foreign(commands, _command)
@@ -136,6 +137,24 @@ def _report(options: argparse.Namespace) -> None:
 
     write_report(options.runs, options.out)
     print(options.out)
+
+
+def _add_results(commands: argparse._SubParsersAction) -> None:
+    results = _command(commands, "results", _results, "the tables of finished runs, into a Markdown document")
+    results.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that `fau-mae run` made")
+    results.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the document (.md): only what stands between its two marker lines is replaced; a .csv goes beside it",
+    )
+
+
+def _results(options: argparse.Namespace) -> None:
+    from fau_mae.runs.results_document import write_results
+
+    write_results(options.runs, options.out)
+    print(f"{options.out}, {options.out.with_suffix('.csv')}")
 
 
 def _add_detect(commands: argparse._SubParsersAction) -> None:

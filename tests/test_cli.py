@@ -18,6 +18,7 @@ COMMANDS = (
     "evaluate",
     "sweep",
     "report",
+    "results",
     "dashboard",
     "detect",
     "occlude",
