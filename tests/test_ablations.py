@@ -56,6 +56,13 @@ def test_an_experiment_without_ablations_says_so(fau_mae: FauMae, tmp_path: Path
     assert "no ablations" in line and not (tmp_path / "r").exists()
 
 
+def test_thresholds_of_clean_faces_need_methods_that_see_them(
+    fau_mae: FauMae, tmp_path: Path, capsys
+) -> None:
+    assert fau_mae("run", "synthetic", "--set", "ladder.thresholds=clean", "--out", tmp_path / "r") == 2
+    assert "specialist sees no clean faces" in capsys.readouterr().err and not (tmp_path / "r").exists()
+
+
 def test_blind_rows_leave_out_ablations_and_methods_of_one_severity() -> None:
     methods = [Method(name, "oracle", Path(), lambda batch: batch.labels) for name in ("student", "ablation")]
     methods.append(methods[0]._replace(name="specialist", severity=0.5))

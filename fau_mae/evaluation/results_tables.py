@@ -9,6 +9,7 @@ from fau_mae.evaluation.scoring import CLEAN_KIND, kind_key, method_key
 from fau_mae.evaluation.statistics import Curves, Interval, MethodKey, interval
 
 STUDENT, BLIND_STUDENT = MethodKey("student", "oracle"), MethodKey("student", "blind")
+REFERENCE = MethodKey("reference", "oracle")
 SPECIALIST = "specialist"  # a model per severity
 TITLES = {"auroc": "AUROC", "f1": "F1"}
 MISSING = "—"
@@ -44,15 +45,19 @@ def comparison_tables(curves: Curves, floor: Floor, leave_out: Collection[str]) 
 
 
 def ablation_table(curves: Curves, ablations: Collection[str]) -> str:
-    """The student, where there is one, and under it each ablation: means over severities, differences to it."""
+    """Each ablation: means over severities, and differences to the student they change.
+
+    That is the ablation `reference`, a student in as many steps as the others, or else the method `student`.
+    """
     columns = [(kind, metric) for kind in sorted(curves.kinds, key=kind_key) for metric in TITLES]
-    told = [STUDENT] if STUDENT in curves.methods else []
+    base = REFERENCE if REFERENCE in curves.methods else STUDENT
+    told = [base] if base in curves.methods else []
     rows = []
-    for own in [*told, *(key for key in _ordered(curves) if key.method in ablations)]:
-        gaps = _gaps(curves, own, STUDENT) if told and own != STUDENT else {}
+    for own in [*told, *(key for key in _ordered(curves) if key.method in ablations and key != base)]:
+        gaps = _gaps(curves, own, base) if told and own != base else {}
         cells = [(_mean(curves, own, *column), _gap(gaps, column[0], None, column[1])) for column in columns]
         rows.append([*own, *(text for pair in cells for text in pair)])
-    heads = [(f"`{kind}` {TITLES[metric]}", "− student") for kind, metric in columns]
+    heads = [(f"`{kind}` {TITLES[metric]}", f"− {base.method}") for kind, metric in columns]
     return _table(["method", "mask", *(text for pair in heads for text in pair)], rows)
 
 

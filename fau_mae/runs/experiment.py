@@ -101,6 +101,11 @@ def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
                 lines.append(f"--{key}={value}")
     if (rule := sections["ladder"]["thresholds"]) not in THRESHOLD_RULES:
         raise UserError(f"ladder.thresholds is {rule!r}: use one of {', '.join(THRESHOLD_RULES)}")
+    alone = [name for name, made in experiment.methods.items() if isinstance(made, dict)]
+    if rule == "clean" and alone:
+        raise UserError(
+            f"ladder.thresholds is 'clean', but {alone[0]} sees no clean faces: use by_visibility or fixed"
+        )
     return dataclasses.replace(
         experiment, prepare=sections["prepare"], ladder=sections["ladder"], options=options
     )
