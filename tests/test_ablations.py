@@ -28,9 +28,11 @@ def test_ablations_join_a_finished_run_as_rows_of_its_table(
 ) -> None:
     run = ["run", "synthetic", "--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
     assert fau_mae(*run) == 0
+    assert "macro-F1" in capsys.readouterr().out
     before = pd.read_parquet(tmp_path / "r/results.parquet")
     at = before[before["method"] == "specialist"].groupby("mask_source")["severity"].agg(set)
     assert at.to_dict() == {"oracle": {0.25, 0.5, 0.75}}
+    assert set(before.loc[before["method"] == "student", "mask_source"]) == {"oracle", "blind"}
     student = tmp_path / "r/fold1-seed0/student/checkpoints/last.ckpt"
     trained = student.stat().st_mtime_ns
 

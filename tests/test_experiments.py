@@ -81,14 +81,6 @@ def test_an_unknown_key_names_the_nearest_one_before_any_work(
     assert f"did you mean {nearest!r}?" in line and not (tmp_path / "r").exists()
 
 
-def test_synthetic_runs_to_its_table(fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys) -> None:
-    arguments = ["--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
-    assert fau_mae("run", "synthetic", *arguments) == 0
-    assert "macro-F1" in capsys.readouterr().out
-    results = pd.read_parquet(tmp_path / "r" / "results.parquet")
-    assert set(results[results["method"] == "student"]["mask_source"]) == {"oracle", "blind"}
-
-
 @pytest.mark.parametrize("dataset", ["bp4d", "disfa"])
 def test_licensed_data_goes_from_its_disk_to_the_table_of_all_folds(
     fau_mae: FauMae, tmp_path: Path, capsys, dataset: str
