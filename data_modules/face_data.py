@@ -146,6 +146,7 @@ class FaceDataModule(L.LightningDataModule):
         val_share: share of the training subjects that validates.
         labelled_subjects: training subjects, chosen by `seed`, whose labels are used; 0 = all of them.
         with_unlabelled: the other training subjects take part too, their labels taken for unknown.
+        labelled_share: with them, labelled faces are repeated until they make up at least this share of an epoch.
         image_size: pixels of a side; 0 = as stored. A multiple of `grid`.
         grid: tokens of a side.
         batch_size: faces per step *and process*.
@@ -169,6 +170,7 @@ class FaceDataModule(L.LightningDataModule):
         val_share: float = 0.1,
         labelled_subjects: int = 0,
         with_unlabelled: bool = False,
+        labelled_share: float = 0.0,
         image_size: int = 0,
         grid: int = 14,
         batch_size: int = 64,
@@ -203,6 +205,9 @@ class FaceDataModule(L.LightningDataModule):
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
         split = split_rows(self.store, fold, num_folds, val_share, seed)
         self.labelled = labelled_rows(self.store, split.train, labelled_subjects, seed)
+        if not 0 <= labelled_share < 1:
+            raise UserError(f"data.labelled_share is {labelled_share}, not in 0-1 (1 excluded)")
+        self.labelled_share = labelled_share
         self.split: Split = split if with_unlabelled else split._replace(train=self.labelled)
         self._train_sampler: SeverityBatchSampler | None = None
         self._entry = (0, 0)  # epoch and step that training starts at
@@ -248,7 +253,7 @@ class FaceDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         sampler = SeverityBatchSampler(
-            self.split.train,
+            self._repeated(),
             self.batch_size,
             kinds=self.kinds or ("none",),
             severity_range=self.severity_range,
@@ -260,6 +265,13 @@ class FaceDataModule(L.LightningDataModule):
         sampler.resume_at(*self._entry)
         self._train_sampler = sampler
         return self._loader(self.dataset(self.augment), sampler)
+
+    def _repeated(self) -> np.ndarray:
+        """The training rows, the labelled ones as often as `labelled_share` asks for."""
+        rest = len(self.split.train) - len(self.labelled)
+        wanted = self.labelled_share / (1 - self.labelled_share) * rest
+        more = max(1, int(np.ceil(wanted / len(self.labelled)))) - 1
+        return np.concatenate([self.split.train, np.tile(self.labelled, more)])
 
     def val_dataloader(self) -> DataLoader:
         return self.ladder_dataloader("validation", self.val_spec)

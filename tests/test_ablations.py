@@ -3,18 +3,22 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import TINY
 
+from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.store import FaceStore
 from fau_mae.evaluation.sweep import Method, with_blind
 from fau_mae.runs.experiment import load_experiment
+from fau_mae.tasks import Student
 
 FauMae = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("no_wandb")
@@ -114,6 +118,36 @@ def test_unlabelled_people_lend_their_pictures_alone(tiny_store: FaceStore) -> N
     assert seen == set(tiny_store.column("sample_id")[everyone.split.train].tolist())
     for batch in both.test_dataloader():
         assert batch.labels.tolist() == [truth[sample].tolist() for sample in batch.sample_id.tolist()]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.8])
+def test_labelled_faces_are_repeated_to_their_share(tiny_store: FaceStore, share: float) -> None:
+    plain = module(tiny_store, labelled_subjects=1, with_unlabelled=True)
+    data = module(tiny_store, labelled_subjects=1, with_unlabelled=True, labelled_share=share)
+    rows = data._repeated()
+    labelled = np.isin(rows, data.labelled)
+    assert sorted(set(rows)) == sorted(data.split.train) == sorted(plain.split.train)
+    assert labelled.mean() >= share - 1e-9
+    assert (~labelled).sum() == len(data.split.train) - len(data.labelled)  # the others come once
+    if not share:
+        assert np.array_equal(rows, data.split.train)
+
+
+def test_a_label_weighs_the_same_beside_unlabelled_faces(tiny_store: FaceStore) -> None:
+    """Half of the faces labelled, half of the loss: as if every face had a label, and the others' were met."""
+    student = Student(
+        size="nano", stem="gradient", node_weight=0, edge_weight=0, logit_weight=0, layers=(-1,)
+    )
+    data = module(tiny_store)
+    student._trainer = SimpleNamespace(
+        datamodule=data, ckpt_path=None, strategy=None, estimated_stepping_batches=9
+    )
+    student.configure_model()
+    few = next(iter(data.train_dataloader()))
+    both = FaceBatch(*(torch.cat([field, field]) for field in few))
+    both.labels[len(few.labels) :] = -1
+    alone, beside = student._losses(few, None)["loss"], student._losses(both, None)["loss"]
+    assert beside.item() == pytest.approx(alone.item() / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("count", [99, -1])
