@@ -48,7 +48,7 @@ def test_ablations_join_a_finished_run_as_rows_of_its_table(
     assert set(after.loc[after["method"].isin(ablations), "mask_source"]) == {"oracle"}
     same = after[~after["method"].isin(ablations)].reset_index(drop=True)
     pd.testing.assert_frame_equal(same, before, check_like=True)
-    assert json.loads((tmp_path / "r/run.json").read_text())["ablated"] is True
+    assert json.loads((tmp_path / "r/run.json").read_text())["ablated"] == sorted(ablations)
     capsys.readouterr()
     assert fau_mae(*run, "--ablate") == 0
     assert "done already" in capsys.readouterr().out

@@ -61,7 +61,10 @@ def run_experiment(
     store_path = store or out / "store"
     pairs = [(fold, seed) for fold in folds or experiment.folds for seed in seeds or experiment.seeds]
     settings = json.loads(json.dumps({**experiment.settings(), "store": str(store) if store else None}))
-    wanted = {"done": [list(pair) for pair in pairs], "ablated": ablate}
+    wanted = {
+        "done": [list(pair) for pair in pairs],
+        "ablated": sorted(experiment.ablations) if ablate else [],
+    }
     finished = _remembered(out, settings) == wanted
     if dry:
         dry_run(experiment, out, store_path, pairs, store is None, finished)
@@ -71,7 +74,7 @@ def run_experiment(
         print(f"{experiment.name}: everything is done already")
     else:
         _check_settings(experiment, out, store_path, *pairs[0])
-        _remember(out, settings, {"done": [], "ablated": False})
+        _remember(out, settings, {"done": [], "ablated": []})
         if store is None:
             _prepare(experiment, store_path)
         for fold, seed in pairs:
@@ -86,15 +89,24 @@ def run_experiment(
 
 
 def _remembered(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What `out` sums up: (fold, seed) pairs, and whether with ablations; refuses a folder of other settings."""
+    """What `out` sums up: (fold, seed) pairs and ablations; refuses a folder of other settings.
+
+    Ablations may come and go: a run holds no more of one than its own row.
+    """
     path = out / "run.json"
     if not path.is_file():
         return {}
     memory = json.loads(path.read_text())
-    for key in settings:
-        if memory["settings"].get(key) != settings[key]:
+    before = memory["settings"]
+    changed = set(before.get("ablations", {})) ^ set(settings["ablations"])
+    for key, now in settings.items():
+        if _without(before.get(key), changed) != _without(now, changed):
             raise UserError(f"{out} was made with another {key!r}: use another --out, or delete that folder")
     return {key: memory.get(key) for key in ("done", "ablated")}
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    return {k: v for k, v in value.items() if k not in names} if isinstance(value, dict) else value
 
 
 def _remember(out: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:

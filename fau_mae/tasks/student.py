@@ -115,8 +115,11 @@ class Student(AUTask):
         """All terms of one view, unweighted but for the labels', and `loss`, their weighted sum."""
         output, latents = self.model(batch.image, batch.visible, with_latents=True)
         # Labels of a face weigh the same, however many unlabelled faces stand beside it.
-        labelled = (batch.labels >= 0).any(1).float().mean()
-        losses = {name: labelled * loss for name, loss in self.label_losses(output, batch).items()}
+        known = {"au": batch.labels >= 0, "intensity": ~batch.intensity.isnan()}
+        losses = {
+            name: known[name].any(1).float().mean() * loss
+            for name, loss in self.label_losses(output, batch).items()
+        }
         loss = torch.stack(list(losses.values())).sum()
         if target is not None:
             weights = {name: weight for name, weight in self.weights.items() if weight}
