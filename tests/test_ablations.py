@@ -52,6 +52,13 @@ def test_ablations_join_a_finished_run_as_rows_of_its_table(
     capsys.readouterr()
     assert fau_mae(*run, "--ablate") == 0
     assert "done already" in capsys.readouterr().out
+    memory = json.loads((tmp_path / "r/run.json").read_text())
+    for kept in (memory["settings"]["ablations"], memory["settings"]["options"]):
+        del kept["severe"]  # as if the run had been made before there was such a file
+    (tmp_path / "r/run.json").write_text(json.dumps(memory | {"ablated": sorted(ablations - {"severe"})}))
+    assert fau_mae(*run, "--ablate") == 0
+    assert "done already" not in capsys.readouterr().out
+    assert "severe" in json.loads((tmp_path / "r/run.json").read_text())["ablated"]
     frozen = yaml.safe_load((tmp_path / "r/fold1-seed0/frozen_encoder/config.yaml").read_text())
     assert frozen["model"]["init_args"]["optim"]["layer_decay"] == 0.0
 
@@ -148,6 +155,29 @@ def test_a_label_weighs_the_same_beside_unlabelled_faces(tiny_store: FaceStore) 
     both.labels[len(few.labels) :] = -1
     alone, beside = student._losses(few, None)["loss"], student._losses(both, None)["loss"]
     assert beside.item() == pytest.approx(alone.item() / 2, rel=1e-5)
+
+
+def test_intensities_teach_where_no_label_is_known(tiny_store: FaceStore) -> None:
+    student = Student(
+        size="nano",
+        stem="gradient",
+        node_weight=0,
+        edge_weight=0,
+        logit_weight=0,
+        layers=(-1,),
+        intensity="ordinal",
+    )
+    data = module(tiny_store)
+    student._trainer = SimpleNamespace(
+        datamodule=data, ckpt_path=None, strategy=None, estimated_stepping_batches=9
+    )
+    student.configure_model()
+    batch = next(iter(data.train_dataloader()))
+    labelled = student._losses(batch, None)["intensity"]
+    batch.labels[:] = -1
+    losses = student._losses(batch, None)
+    assert losses["intensity"].item() == pytest.approx(labelled.item()) and labelled > 0
+    assert losses["au"].item() == 0
 
 
 @pytest.mark.parametrize("count", [99, -1])
