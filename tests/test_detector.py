@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import TINY
 from test_stages import QUICKSTART, fit
 
@@ -17,12 +18,19 @@ from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
 from data_modules.store import FaceStore
 from fau_mae.evaluation.mask_quality import mask_quality
 from fau_mae.evaluation.sweep import Method, sweep, with_blind
+from fau_mae.models.checkpoints import load_detector
 from fau_mae.models.token_detector import TokenDetector
 
 FauMae = Callable[..., int]
 
 
 def train_detector(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> Path:
+    assert train_detector_code(fau_mae, store, out, *more) == 0
+    return out / "checkpoints" / "last.ckpt"
+
+
+def train_detector_code(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> int:
+    """The exit code of a detector's training."""
     line = [
         "fit",
         "--config",
@@ -32,8 +40,7 @@ def train_detector(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> 
         f"--data.store={store.path}",
         *TINY,
     ]
-    assert fau_mae(*line, "--model.init_args.init_from=null", *more) == 0
-    return out / "checkpoints" / "last.ckpt"
+    return fau_mae(*line, "--model.init_args.init_from=null", *more)
 
 
 class GreyFinder(TokenDetector):
@@ -89,6 +96,23 @@ def test_the_detector_starts_from_a_pretrained_encoder(
     for name in a:
         if name.startswith("encoder."):
             assert torch.equal(a[name], b[f"model.{name}"]), name
+
+
+def test_few_tokens_of_a_whole_face_are_taken_for_hidden(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
+) -> None:
+    """The share of alarms on whole validation faces is the one asked for; any detector would give more or less."""
+    checkpoint = train_detector(
+        fau_mae, tiny_store, tmp_path / "detector", "--model.init_args.false_alarms=0.25"
+    )
+    detector = load_detector(checkpoint)
+    trained = yaml.safe_load((tmp_path / "detector/config.yaml").read_text())["data"]
+    faces = FaceDataModule(**trained).ladder_dataloader("validation", OcclusionSpec("none", 0.0))
+    with torch.inference_mode():
+        shown = torch.cat([detector.visible(batch.image).flatten() for batch in faces])  # True = visible
+    assert (~shown).float().mean().item() == pytest.approx(0.25, abs=1.5 / len(shown))
+    assert train_detector_code(fau_mae, tiny_store, tmp_path / "bad", "--model.init_args.false_alarms=2") == 2
+    assert "false_alarms is a share in 0-1" in capsys.readouterr().err
 
 
 def test_blind_methods_read_the_estimated_mask_and_nothing_else(

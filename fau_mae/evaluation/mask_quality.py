@@ -25,10 +25,10 @@ def mask_quality(
     for spec in specs:
         scores, truth = [], []
         for batch in data.ladder_dataloader("test", spec._replace(seed=HELD_OUT_SEED)):
-            scores.append(detector(batch.image.to(device)).sigmoid().cpu().numpy())
+            scores.append(detector(batch.image.to(device)).cpu().numpy())
             truth.append(~batch.visible.numpy())  # True = visible
         score, hidden = np.concatenate(scores).ravel(), np.concatenate(truth).ravel()
-        estimate = score > 0.5
+        estimate = score >= detector.threshold.item()
         union = (estimate | hidden).sum()
         rows.append(
             {

@@ -1,5 +1,6 @@
 """TokenDetector: which tokens of a picture are hidden, told from the picture alone. Masks: True = visible."""
 
+import torch
 from torch import Tensor, nn
 
 from fau_mae.models.encoder import MaskedEncoder
@@ -10,9 +11,14 @@ class TokenDetector(nn.Module):
 
     What hides a face is seen against the rest of it, hence a transformer and not patch by patch.
 
+    `threshold`, saved with the weights, is the logit from which a token counts as hidden: 0, hidden the likelier, until
+    a training sets it by whole faces.
+
     Args:
         image_size, grid, size, stem, drop_path: of the `MaskedEncoder`.
     """
+
+    threshold: Tensor
 
     def __init__(
         self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
@@ -20,11 +26,12 @@ class TokenDetector(nn.Module):
         super().__init__()
         self.encoder = MaskedEncoder(image_size, grid, size, stem, drop_path)
         self.score = nn.Linear(self.encoder.dim, 1)
+        self.register_buffer("threshold", torch.zeros(()))
 
     def forward(self, image: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) uint8 -> logits of being hidden (B, N)."""
         return self.score(self.encoder(image).tokens)[..., 0]
 
     def visible(self, image: Tensor) -> Tensor:
-        """The estimated mask (B, N) bool, True = visible: where hidden is the less likely."""
-        return self(image) < 0
+        """The estimated mask (B, N) bool, True = visible: where the logit of being hidden is below `threshold`."""
+        return self(image) < self.threshold

@@ -5,9 +5,11 @@ from typing import Any
 import lightning as L
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics import CatMetric
 from torchmetrics.classification import BinaryAUROC
 
 from data_modules.batch import FaceBatch
+from data_modules.errors import UserError
 from fau_mae.models.checkpoints import start_encoder_from
 from fau_mae.models.token_detector import TokenDetector
 from fau_mae.tasks.optim import OptimConfig, configure
@@ -20,9 +22,13 @@ class OcclusionDetector(L.LightningModule):
 
     Let the data module draw many kinds and `fill: mixed`: who has seen grey patches only finds nothing else.
 
+    After each validation the model's threshold is set so that `false_alarms` of the tokens of whole validation faces
+    are taken for hidden. At the likelier of the two it would be many more: training shows few whole faces.
+
     Args:
         size, stem, drop_path: of the encoder.
         init_from: file or hub name of weights whose encoder this training starts from.
+        false_alarms: share of a whole face's tokens that may be taken for hidden, in 0-1.
         optim: optimiser settings.
     """
 
@@ -35,17 +41,21 @@ class OcclusionDetector(L.LightningModule):
         stem: str = "linear",
         drop_path: float = 0.0,
         init_from: str | None = None,
+        false_alarms: float = 0.02,
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
         super().__init__()
-        self.optim, self.init_from = optim, init_from
+        self.optim, self.init_from, self.false_alarms = optim, init_from, false_alarms
         self.recipe: dict[str, Any] = {"size": size, "stem": stem, "drop_path": drop_path}
         self.patch_auroc = BinaryAUROC(thresholds=512)  # bins: an epoch's tokens need not be kept
+        self.whole_faces = CatMetric()  # logits of their tokens
 
     def configure_model(self) -> None:
         """Build the model for the data module's faces; weights of `init_from` unless a checkpoint is to follow."""
         if hasattr(self, "model"):
             return
+        if not 0 <= self.false_alarms <= 1:
+            raise UserError(f"model.false_alarms is a share in 0-1, not {self.false_alarms}")
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         self.recipe |= {"image_size": data.image_size, "grid": data.grid}
         self.model = TokenDetector(**self.recipe)
@@ -71,8 +81,13 @@ class OcclusionDetector(L.LightningModule):
 
     def validation_step(self, batch: FaceBatch, _: int) -> None:
         self.patch_auroc.update(self(batch).sigmoid().flatten(), (~batch.visible).flatten().long())
+        self.whole_faces.update(self.model(batch.clean).flatten())
 
     def on_validation_epoch_end(self) -> None:
+        logits = self.whole_faces.compute().sort().values
+        self.model.threshold.copy_(logits[int((1 - self.false_alarms) * (len(logits) - 1))])
+        self.whole_faces.reset()
+        self.log("val/threshold", self.model.threshold)
         self.log("val/patch_auroc", self.patch_auroc.compute(), prog_bar=True)
         self.patch_auroc.reset()
 
