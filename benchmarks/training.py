@@ -33,7 +33,7 @@ def step_ms(model: AUModel, visible_share: float) -> float:
 def main() -> None:
     regions = [au_region(au) for au in SYNTHETIC_AUS]
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, batch {BATCH}, micro encoder")
-    for stem in ("linear", "conv"):
+    for stem in ("linear", "gradient"):
         for fused in (False, True):
             model = AUModel(SIZE, GRID, regions, "micro", stem, layers=(-1,))
             for module in model.encoder.modules():
@@ -42,7 +42,7 @@ def main() -> None:
             row = "  ".join(
                 f"{share:.0%} visible {step_ms(model, share):5.0f} ms" for share in (1.0, 0.5, 0.25)
             )
-            print(f"{stem:6} {'fused' if fused else 'explicit':8} {row}")
+            print(f"{stem:8} {'fused' if fused else 'explicit':8} {row}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_fine_tuned_models_lend_their_last_norm_and_their_classifier_is_left(tmp
         ({"depth": 3}, None, "linear", "blocks.2.norm1.weight is left over"),
         ({"qkv_bias": False}, None, "linear", "attn.qkv.bias is missing"),
         ({"patch_size": 16}, None, "linear", "image_size to 16"),
-        ({}, None, "conv", "stem=linear"),
+        ({}, None, "gradient", "stem=linear"),
         ({}, lambda state: state.update(surprise=torch.zeros(1)), "linear", "surprise is unknown"),
         ({}, lambda state: state.pop("pos_embed"), "linear", "no vision transformer"),
     ],

@@ -39,10 +39,7 @@ def masked_full_sequence(
 ) -> list[torch.Tensor]:
     """Plain reference: every token goes through every block, hidden ones barred from attention by a key mask."""
     B, N = visible.shape
-    everywhere = torch.arange(N).expand(B, N)
-    pixels = encoder.normalise(image)
-    hidden_zeroed = unpatchify(patchify(pixels, encoder.patch) * visible[..., None], encoder.patch)
-    x = encoder.stem(hidden_zeroed, everywhere, None) + encoder.pos_embed
+    x = encoder.stem(encoder.patches(image)) + encoder.pos_embed
     x = torch.cat([encoder.cls_token.expand(B, -1, -1), x], 1)
     bar = torch.zeros(B, 1, 1, N + 1)
     bar[:, 0, 0, 1:][~visible] = float("-inf")
@@ -80,6 +77,17 @@ def test_hidden_pixels_change_nothing(stem: str, head: str) -> None:
         torch.testing.assert_close(mine, same, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("stem", STEMS)
+def test_pixels_have_finite_slopes(stem: str) -> None:
+    """Saliency asks how pixels move the logits, on flat backgrounds too."""
+    image = faces(2).float()
+    image[0] = 127
+    image[1, :, :24] = 0
+    image.requires_grad_(True)
+    au_model(stem, "query_graph")(image).logits.square().sum().backward()
+    assert image.grad.isfinite().all() and image.grad[1, :, 24:].abs().amin((0, 1)).gt(0).float().mean() > 0.9
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("stem", STEMS)
 def test_neighbours_in_the_batch_change_nothing(stem: str, head: str) -> None:
@@ -104,7 +112,7 @@ def test_all_visible_equals_no_mask(head: str) -> None:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_shapes_of_the_output(head: str) -> None:
-    output = au_model("conv", head)(faces(2), masks([5, 0]))
+    output = au_model("gradient", head)(faces(2), masks([5, 0]))
     A = len(REGIONS)
     assert output.logits.shape == (2, A)
     assert output.nodes.shape == output.first_nodes.shape and output.nodes.shape[:2] == (2, A)

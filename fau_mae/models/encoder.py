@@ -68,7 +68,7 @@ class MaskedEncoder(nn.Module):
         image_size: pixels of a side; `grid` must divide it.
         grid: patches of a side, so N = grid².
         size: key of `SIZES`.
-        stem: key of `STEMS`: `linear`, as MAE has it, or `conv`, which learns from few pictures.
+        stem: key of `STEMS`: `linear`, as MAE has it, or `gradient`, which learns from few pictures.
         drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
     """
 
@@ -115,12 +115,13 @@ class MaskedEncoder(nn.Module):
                 so cost falls with what is hidden.
         """
         B, N = len(image), self.grid**2
-        valid = None
+        valid, patches = None, self.patches(image)  # (B, N, P)
         if visible is None:
             positions = torch.arange(N, device=image.device).expand(B, N)
         else:
             positions, valid = visible_positions(visible)  # (B, V)
-        x = self.stem(self.normalise(image), positions, visible) + self.pos_embed[0][positions]  # (B, V, D)
+            patches = patches.gather(1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+        x = self.stem(patches) + self.pos_embed[0][positions]  # (B, V, D)
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:

@@ -1,6 +1,7 @@
-"""Stems: pixels of the visible patches -> tokens. Masks: True = visible.
+"""Stems: a visible patch's pixels -> its token, whatever its neighbours are.
 
-Shapes: B batch, V visible patches, N = grid² patches, D width, p pixels of a patch's side, P = 3·p².
+Hidden patches never get here, so cost falls with them. Shapes: B batch, V visible patches, N = grid² patches, D width,
+p pixels of a patch's side, P = 3·p².
 """
 
 import math
@@ -20,57 +21,15 @@ def patchify(image: Tensor, patch: int) -> Tensor:
 
 
 class LinearStem(nn.Module):
-    """Each visible patch is projected on its own; hidden ones are dropped first, so cost falls with them."""
+    """MAE's own: each visible patch is projected."""
 
     def __init__(self, patch: int, dim: int):
         super().__init__()
-        self.patch = patch
         self.proj = nn.Linear(3 * patch * patch, dim)
 
-    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
-        return self.proj(visible_patches(pixels, self.patch, positions, visible))
-
-
-class ConvStem(nn.Module):
-    """A small convolutional trunk over the picture with its hidden pixels set to 0.
-
-    It learns from a few thousand pictures, where a linear stem needs long pre-training; its own cost does not
-    fall with what is hidden (the transformer's does). Nothing of a hidden patch is read: its pixels are zeroed
-    before the first convolution and its token is dropped after the last. `patch` is a multiple of 4.
-    """
-
-    def __init__(self, patch: int, dim: int, widths: tuple[int, int] = (32, 48)):
-        super().__init__()
-        if patch % 4:
-            raise UserError(f"the conv stem needs patches of a multiple of 4 pixels, not {patch}")
-        self.patch = patch
-        narrow, wide = widths
-        self.trunk = nn.Sequential(
-            _conv(3, narrow, stride=2),
-            _conv(narrow, wide, stride=2),
-            _conv(wide, wide),
-            _conv(wide, wide),
-            nn.Conv2d(wide, dim, patch // 4, stride=patch // 4),
-        )
-
-    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V); `visible`: True = visible."""
-        if visible is not None:
-            cells = visible.reshape(len(visible), 1, pixels.shape[2] // self.patch, -1)  # (B, 1, g, g)
-            pixels = pixels * cells.repeat_interleave(self.patch, 2).repeat_interleave(self.patch, 3)
-        tokens = self.trunk(pixels)  # (B, D, g, g)
-        tokens = tokens.flatten(2).transpose(1, 2)  # (B, N, D)
-        if visible is None:
-            return tokens
-        return torch.gather(tokens, 1, positions[..., None].expand(-1, -1, tokens.shape[-1]))  # (B, V, D)
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """3×3 convolution, GroupNorm (no batch statistics: any batch or rank count gives the same), ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)
-    )
+    def forward(self, patches: Tensor) -> Tensor:
+        """Normalised pixels (B, V, P) -> tokens (B, V, D)."""
+        return self.proj(patches)
 
 
 class GradientStem(nn.Module):
@@ -78,8 +37,7 @@ class GradientStem(nn.Module):
 
     Histograms of oriented gradients (Dalal and Triggs, 2005) over 4 × 4 pixel cells say at once what a linear stem
     takes hours of pre-training to find: wrinkles, lids and lip outlines, whatever the skin and the light. Gradients are
-    taken inside the patch and normalised over it, so nothing of a hidden neighbour is read, and hidden patches are
-    dropped first: cost falls with them. `patch` is a multiple of 4.
+    taken inside the patch and normalised over it, so nothing of a hidden neighbour is read. `patch` is a multiple of 4.
     """
 
     directions: Tensor  # (BINS, 2) unit vectors over the half circle
@@ -99,11 +57,9 @@ class GradientStem(nn.Module):
         inputs = self.BINS * self.pool.shape[1] + 3 * patch * patch + 4
         self.mlp = nn.Sequential(nn.Linear(inputs, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
-    def forward(self, pixels: Tensor, positions: Tensor, visible: Tensor | None) -> Tensor:
-        """Normalised pixels (B, 3, H, W) -> tokens (B, V, D) at `positions` (B, V)."""
-        with torch.no_grad():  # the description has no parameters
-            features = self.describe(visible_patches(pixels, self.patch, positions, visible))
-        return self.mlp(features)
+    def forward(self, patches: Tensor) -> Tensor:
+        """Normalised pixels (B, V, P) -> tokens (B, V, D)."""
+        return self.mlp(self.describe(patches))
 
     def describe(self, patches: Tensor) -> Tensor:
         """Patches (B, V, P) -> histograms of oriented gradients, normalised pixels, mean colour, log contrast."""
@@ -132,15 +88,8 @@ class GradientStem(nn.Module):
         share *= power * scale
         cells = (share @ self.pool).flatten(2)  # (B, V, BINS·cells)
         energy = (cells.square().sum(-1, keepdim=True) + 0.01).sqrt()
-        return (cells / energy).sqrt() * cells.shape[-1] ** 0.25
-
-
-def visible_patches(pixels: Tensor, patch: int, positions: Tensor, visible: Tensor | None) -> Tensor:
-    """Pixels (B, 3, H, W) -> the patches at `positions` (B, V), (B, V, P); all of them where `visible` is None."""
-    patches = patchify(pixels, patch)  # (B, N, P)
-    if visible is None:
-        return patches
-    return torch.gather(patches, 1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+        # 1e-12: a flat cell is 0, where a root has no slope, and saliency asks for one.
+        return (cells / energy + 1e-12).sqrt() * cells.shape[-1] ** 0.25
 
 
 def _cell_weights(patch: int, cell: int) -> Tensor:
@@ -154,4 +103,4 @@ def _cell_weights(patch: int, cell: int) -> Tensor:
     return torch.einsum("yi,xj->yxij", weight, weight).reshape(patch * patch, -1) / cell**2
 
 
-STEMS = {"linear": LinearStem, "conv": ConvStem, "gradient": GradientStem}
+STEMS = {"linear": LinearStem, "gradient": GradientStem}
