@@ -106,9 +106,9 @@ def test_the_student_completes_reads_several_masks_and_asks_the_teacher_once(
 
     monkeypatch.setattr(AUModel, "forward", noted)
     assert fit(fau_mae, "student", tiny_store, tmp_path / "student", *chosen, init=teacher) == 0
-    assert len(losses(tmp_path / "student")) == 2 and len(read) == 2 * 4
-    for step in (read[:4], read[4:]):
-        assert step[0] is None and step[2:] == [0.25, 0.75]  # the teacher on everything, then three masks
+    assert len(losses(tmp_path / "student")) == 2 and len(read) == 2 * 5
+    for step in (read[:5], read[5:]):  # the teacher on the whole face and its mirror image, then three masks
+        assert step[:2] == [None, None] and step[3:] == [0.25, 0.75]
     loaded = load_au_model(tmp_path / "student/checkpoints/last.ckpt")
     assert loaded.recipe["hidden"] == "completed" and loaded.model.completion is not None
     fresh = completed_model().completion.state_dict()
