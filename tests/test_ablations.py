@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
+from test_report import page_data
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
@@ -50,6 +51,7 @@ def test_ablations_join_a_finished_run_as_rows_of_its_table(
     pd.testing.assert_frame_equal(same, before, check_like=True)
     assert json.loads((tmp_path / "r/run.json").read_text())["ablated"] == sorted(ablations)
     capsys.readouterr()
+    assert page_data(tmp_path / "r/report.html")["experiments"][0]["ablations"] == sorted(ablations)
     assert fau_mae(*run, "--ablate") == 0
     assert "done already" in capsys.readouterr().out
     memory = json.loads((tmp_path / "r/run.json").read_text())

@@ -59,6 +59,7 @@ def experiment_data(experiment: Path, results: pd.DataFrame, name: str, share: f
         "thresholds": sorted(results["threshold_rule"].unique()) if "threshold_rule" in results else [],
         "runs": [{"fold": fold, "seed": seed} for fold, seed in folders],
         "methods": _methods(results),
+        "ablations": _ablations(experiment),
         "kinds": kinds,
         "aus": aus,
         "scores": _scores(results, aus, list(folders)),
@@ -72,6 +73,12 @@ def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
     found = set(zip(results["method"], results["mask_source"]))
     pairs = sorted(found, key=lambda pair: method_key(*pair))
     return [{"method": method, "mask": mask, "id": f"{method}-{mask}"} for method, mask in pairs]
+
+
+def _ablations(experiment: Path) -> list[str]:
+    """Methods that the page leaves out until they are asked for: a dozen near-equal lines hide the others."""
+    memory = experiment / "run.json"
+    return sorted(json.loads(memory.read_text())["settings"].get("ablations", {})) if memory.is_file() else []
 
 
 def _scores(results: pd.DataFrame, aus: list[str], pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:

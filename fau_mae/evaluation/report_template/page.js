@@ -42,7 +42,7 @@ const SERIES = DATA.experiments.flatMap((experiment, e) => experiment.methods.ma
 const student = SERIES.find((s) => s.method === "student") ?? SERIES[SERIES.length - 1];
 
 const state = {
-  metric: "auroc", off: { run: new Set(), method: new Set(), mask: new Set(), kind: new Set() },
+  metric: "auroc", off: { run: new Set(), method: new Set(DATA.experiments.flatMap((e) => e.ablations)), mask: new Set(), kind: new Set() },
   panels: many ? "run" : "kind", base: student.key, heat: { series: student.key, minus: "", text: "" },
   example: { e: "0", id: "", kind: KINDS[0], series: "" }, runs: "mean", training: "", reliability: KINDS[0],
   settings: { stage: "", text: "", differ: many },
