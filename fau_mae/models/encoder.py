@@ -80,6 +80,9 @@ class MaskedEncoder(nn.Module):
         self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
     ):
         super().__init__()
+        for name, value, known in (("size", size, SIZES), ("stem", stem, STEMS)):
+            if value not in known:
+                raise UserError(f"{name} is {value!r}: use one of {', '.join(known)}")
         if image_size % grid:
             raise UserError(f"image_size {image_size} is not a multiple of grid {grid}")
         self.dim, self.depth, heads = SIZES[size][:3]
