@@ -19,7 +19,7 @@ from data_modules.occlusion.apply import KINDS, occlude
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.objects import Cutout
 from data_modules.occlusion.spec import LADDER, OcclusionSpec
-from data_modules.store import decode_image, encode_image
+from data_modules.stores.store import decode_image, encode_image
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from data_modules.occlusion.apply import KINDS, occlude
 from data_modules.occlusion.chart import Chart, packed_chart
 from data_modules.occlusion.spec import LADDER, OcclusionSpec
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 
 _SIZE, _TILE = 224, 92

@@ -17,7 +17,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from data_modules.face_data import FaceDataModule
-from fau_mae.evaluation import sweep
+from fau_mae.evaluation import ladder as sweep
 from fau_mae.evaluation.scoring import score_predictions
 from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, interval
 

@@ -26,7 +26,7 @@ from skimage.data import astronaut
 from data_modules.disfa import prepare_disfa
 from data_modules.face_data import FaceDataModule
 from data_modules.facs import DISFA_AUS
-from data_modules.store import FaceStore, decode_image
+from data_modules.stores.store import FaceStore, decode_image
 
 WIDTH, HEIGHT = 1024, 768  # of DISFA's videos
 SUBJECTS = ("SN001", "SN002", "SN003", "SN004", "SN006", "SN011")

@@ -23,9 +23,9 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_modules.detection import FaceDetector
+from data_modules.faces.detection import FaceDetector
 from data_modules.facs import au_name
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.sheets import au_sheet, poses_sheet, preview_sheet, sides_sheet

@@ -1,6 +1,6 @@
 """Which decoder gives frame i as frame i, and how fast: `python benchmarks/video.py`.
 
-PyAV, which `data_modules.video` uses, against torchcodec where it is installed (`pip install torchcodec`; it is
+PyAV, which `data_modules.faces.video` uses, against torchcodec where it is installed (`pip install torchcodec`; it is
 no dependency of ours). Each codec gets one video whose frames carry their number. Exact: frames that came back as
 the frame they are, decoded from first to last; sought: the same for frames asked for by index in random order,
 which only torchcodec offers. Frames/s are of one core's time, decoded to RGB, at DISFA's 1024×768.
@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import fixtures_datasets as fixtures
 
-from data_modules.video import read_video
+from data_modules.faces.video import read_video
 
 CASES = {  # name -> file, codec, variable frame rate
     "AVI/MJPEG": ("a.avi", "mjpeg", False),

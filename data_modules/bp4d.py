@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.errors import UserError
+from data_modules.faces.video import PICTURES, read_picture
 from data_modules.facs import BP4D_AUS
 from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
-from data_modules.store import FaceStore, StoreInfo
-from data_modules.video import PICTURES, read_picture
+from data_modules.stores.store import FaceStore, StoreInfo
 
 UNKNOWN = 9
 MIN_FACE = 96  # pixels; faces fill more than a third of the 1040 columns

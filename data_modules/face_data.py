@@ -19,7 +19,7 @@ from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
 from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, token_visibility
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 CLEAN = OcclusionSpec("none", 0.0)
 MIXED = "mixed"  # a fill of its own for each face

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_modules.errors import UserError
 from data_modules.occlusion.spec import keyed_generator
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 
 class Split(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import UserError
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 SOURCES = ("synthetic", "bp4d", "disfa", "folder")
 

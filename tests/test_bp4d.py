@@ -12,7 +12,7 @@ from data_modules.bp4d import BP4D_PARTS, find_sequences, prepare_bp4d, read_lab
 from data_modules.disfa import DISFA_PARTS
 from data_modules.errors import UserError
 from data_modules.facs import BP4D_AUS
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 
 def prepare(raw: Path, out: Path, **options) -> FaceStore:

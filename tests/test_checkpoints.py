@@ -14,13 +14,13 @@ from torch import Tensor
 
 from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS, au_region
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.models.au_model import AUModel
-from fau_mae.models.checkpoints import load_au_model, start_from, start_mae_from
-from fau_mae.models.decoder import MaskedDecoder
-from fau_mae.models.encoder import SIZES, MaskedEncoder
-from fau_mae.models.foreign_weights import resize_positions
-from fau_mae.models.stems import patchify
+from fau_mae.models.backbone.decoder import MaskedDecoder
+from fau_mae.models.backbone.encoder import SIZES, MaskedEncoder
+from fau_mae.models.backbone.stems import patchify
+from fau_mae.weights.checkpoints import load_au_model, start_from, start_mae_from
+from fau_mae.weights.foreign import resize_positions
 
 SIZE, GRID, PATCH = 48, 4, 12
 WIDTH, DEPTH, HEADS, DECODER, DECODER_DEPTH, _ = SIZES["nano"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 FauMae = Callable[..., int]
 COMMANDS = (

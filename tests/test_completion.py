@@ -9,12 +9,12 @@ from test_models import GRID, REGIONS, SIZE, faces, masks
 from test_stages import fit, losses
 from torch import Tensor
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.models.au_model import HEADS, AUModel
-from fau_mae.models.checkpoints import load_au_model
-from fau_mae.models.completion import latent_loss
-from fau_mae.models.encoder import Latents, unpatchify
-from fau_mae.models.stems import patchify
+from fau_mae.models.backbone.encoder import Latents, unpatchify
+from fau_mae.models.backbone.stems import patchify
+from fau_mae.models.latents.completion import latent_loss
+from fau_mae.weights.checkpoints import load_au_model
 
 FauMae = Callable[..., int]
 COUNTS = [[9, 9, 9], [3, 16, 1], [0, 5, 0]]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fixtures_results import write_experiment
 
-from fau_mae.evaluation import wandb_log
+from fau_mae.reports import wandb_curves as wandb_log
 
 FauMae = Callable[..., int]
 

@@ -15,11 +15,11 @@ from data_modules.batch import FaceBatch
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
+from fau_mae.evaluation.ladder import Method, sweep, with_blind
 from fau_mae.evaluation.mask_quality import mask_quality
-from fau_mae.evaluation.sweep import Method, sweep, with_blind
-from fau_mae.models.checkpoints import load_detector
-from fau_mae.models.token_detector import TokenDetector
+from fau_mae.models.detectors.token_detector import TokenDetector
+from fau_mae.weights.checkpoints import load_detector
 
 FauMae = Callable[..., int]
 

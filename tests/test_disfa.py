@@ -11,7 +11,7 @@ from scipy.io import savemat
 from data_modules.disfa import BAD_FRAMES, DISFA_PARTS, find_subjects, prepare_disfa, read_labels
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

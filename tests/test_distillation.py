@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data_modules.errors import UserError
 from data_modules.facs import au_region
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.distillation import LOSSES, DistilConfig, edge_loss, logit_loss, node_loss
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_stages import LONG, SAVE_EVERY_STEP, fit, power_cut
 
-from data_modules.store import FaceStore
-from fau_mae.models.checkpoints import load_mae
+from data_modules.stores.store import FaceStore
+from fau_mae.weights.checkpoints import load_mae
 
 FauMae = Callable[..., int]
 

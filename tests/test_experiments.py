@@ -9,7 +9,7 @@ import yaml
 from conftest import TINY
 from fixtures_datasets import write_bp4d, write_disfa
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.runs.config_files import experiments_root, read_config
 from fau_mae.runs.experiment import load_experiment
 

@@ -12,7 +12,7 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.folds import split_rows
 from data_modules.occlusion.spec import OcclusionSpec
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 
 def module(source: FaceStore, **settings) -> FaceDataModule:

@@ -12,7 +12,7 @@ from fixtures_datasets import numbered_frame, write_video
 from data_modules.errors import UserError
 from data_modules.folder import prepare_folder
 from data_modules.folds import split_rows
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 
 def prepare(raw: Path, out: Path, **options) -> FaceStore:

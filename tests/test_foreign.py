@@ -6,9 +6,9 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from data_modules.errors import UserError
-from fau_mae.evaluation.foreign import evaluate_predictions
-from fau_mae.evaluation.report import write_report
+from fau_mae.evaluation.score_table import evaluate_predictions
 from fau_mae.evaluation.scoring import RESULT_COLUMNS, macro_table
+from fau_mae.reports.page import write_report
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import torch
 from test_stages import fit
 
 from data_modules.face_data import FaceDataModule
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.metrics import IntensityMetrics, intraclass_correlation, mean_absolute_error
-from fau_mae.models.checkpoints import load_au_model
-from fau_mae.models.intensity import IntensityHead
+from fau_mae.models.heads.intensity import IntensityHead
+from fau_mae.weights.checkpoints import load_au_model
 
 KINDS = ("regression", "ordinal")
 

@@ -17,7 +17,7 @@ from conftest import TINY
 from fixtures_processes import fit_line
 from test_stages import assert_same_training, power_cut
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 FauMae = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("no_wandb")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fau_mae import losses
-from fau_mae.models.encoder import Latents
-from fau_mae.models.me_graphau import MEGraphAU
+from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.heads.me_graphau import MEGraphAU
 
 A, C, D, V = 3, 8, 6, 5
 

@@ -5,9 +5,9 @@ import torch
 
 from data_modules.facs import SYNTHETIC_AUS, au_region
 from fau_mae.models.au_model import HEADS, AUModel
-from fau_mae.models.decoder import MaskedDecoder, reconstruct, reconstruction_loss
-from fau_mae.models.encoder import MaskedEncoder, unpatchify, visible_positions
-from fau_mae.models.stems import STEMS, patchify
+from fau_mae.models.backbone.decoder import MaskedDecoder, reconstruct, reconstruction_loss
+from fau_mae.models.backbone.encoder import MaskedEncoder, unpatchify, visible_positions
+from fau_mae.models.backbone.stems import STEMS, patchify
 
 GRID, SIZE = 4, 48
 REGIONS = [au_region(au) for au in SYNTHETIC_AUS]

@@ -11,7 +11,7 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.apply import occlude
 from data_modules.occlusion.spec import OcclusionSpec, token_visibility
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 KINDS = ("patches", "au_targeted", "hand", "other_face")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_stages import fit, losses
 
-from data_modules.store import FaceStore
-from fau_mae.models.checkpoints import load_au_model
+from data_modules.stores.store import FaceStore
+from fau_mae.weights.checkpoints import load_au_model
 
 FauMae = Callable[..., int]
 GRAPH = ["--model.init_args.head=me_graphau", "--model.init_args.node_width=16"]

@@ -8,12 +8,12 @@ import pytest
 from datasets import load_dataset
 from fixtures_datasets import write_bp4d
 
-import data_modules.shards as shards
+import data_modules.stores.shards as shards
 from data_modules.bp4d import prepare_bp4d
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
-from data_modules.remote import stream_rows
-from data_modules.store import FaceStore
+from data_modules.stores.remote import stream_rows
+from data_modules.stores.store import FaceStore
 
 
 @pytest.fixture(scope="module")

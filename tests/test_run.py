@@ -17,11 +17,11 @@ from skimage.data import astronaut
 
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.spec import OcclusionSpec
-from data_modules.store import FaceStore
-from fau_mae.models.checkpoints import load_au_model, load_mae
-from fau_mae.models.decoder import reconstruct
+from data_modules.stores.store import FaceStore
+from fau_mae.models.backbone.decoder import reconstruct
 from fau_mae.runs import runner
 from fau_mae.runs.experiment import load_experiment
+from fau_mae.weights.checkpoints import load_au_model, load_mae
 
 FauMae = Callable[..., int]
 TINY_RUN = [word for flag in TINY for word in ("--set", flag.removeprefix("--"))]
@@ -36,7 +36,7 @@ def run(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> int:
 def done(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished tiny quickstart, interrupted twice on its way: between two stages and inside the sweep."""
     from fau_mae.cli import main
-    from fau_mae.evaluation import sweep
+    from fau_mae.evaluation import ladder as sweep
 
     out = tmp_path_factory.mktemp("runs") / "quickstart"
     go = lambda: run(lambda *a: main([str(x) for x in a]), tiny_store, out)  # noqa: E731

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fixtures_processes import fit_line, in_processes
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 from fau_mae.tasks.optim import OptimConfig, peak_lr
 

@@ -16,7 +16,7 @@ import yaml
 from conftest import TINY
 from fixtures_wandb import offline_records, summary
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.runs.config_files import experiments_root
 from fau_mae.runs.experiment import load_experiment
 

@@ -12,7 +12,7 @@ from data_modules import sources
 from data_modules.bp4d import prepare_bp4d
 from data_modules.errors import UserError
 from data_modules.folder import prepare_folder
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 
 SEQUENCES = [("F001", "T1"), ("F003", "T2"), ("M003", "T1"), ("M004", "T8")]
 

@@ -9,8 +9,8 @@ from fixtures_datasets import bp4d_codes, numbered_frame, write_bp4d
 from data_modules.bp4d import prepare_bp4d
 from data_modules.facs import BP4D_AUS
 from data_modules.folder import prepare_folder
-from data_modules.store import FaceStore
-from data_modules.summary import summarise, summary_text, write_summary_page
+from data_modules.stores.store import FaceStore
+from data_modules.stores.summary import summarise, summary_text, write_summary_page
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from conftest import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.runs.experiment import experiments_root
 from fau_mae.sweeps import sweep_file
 from fau_mae.sweeps.trials import logged_values

@@ -10,8 +10,8 @@ from datasets import load_from_disk
 from data_modules import synthetic
 from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
-from data_modules.store import FaceStore
-from data_modules.store_writer import StoreWriter
+from data_modules.stores.store import FaceStore
+from data_modules.stores.store_writer import StoreWriter
 from data_modules.synthetic import prepare_synthetic
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD
 from data_modules.synthetic_faces.sheets import clip_sheet, preview_sheet

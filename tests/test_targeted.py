@@ -9,7 +9,7 @@ import torch
 
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.spec import OcclusionSpec
-from data_modules.store import FaceStore
+from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.saliency import saliency_maps
 from tests.conftest import TINY
 

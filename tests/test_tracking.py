@@ -7,7 +7,7 @@ import pytest
 from fixtures_results import write_experiment
 
 from fau_mae import tracking
-from fau_mae.evaluation import wandb_log
+from fau_mae.reports import wandb_curves as wandb_log
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def add_evaluate(commands: argparse._SubParsersAction, add_command: AddCommand) 
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from fau_mae.evaluation.sweep import evaluate_checkpoint
+    from fau_mae.evaluation.ladder import evaluate_checkpoint
 
     evaluate_checkpoint(
         options.checkpoint,
@@ -113,7 +113,7 @@ def _occlude(options: argparse.Namespace) -> None:
 def _evaluate_predictions(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from fau_mae.evaluation.foreign import evaluate_predictions
+    from fau_mae.evaluation.score_table import evaluate_predictions
     from fau_mae.evaluation.scoring import macro_table
 
     results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)

@@ -94,7 +94,7 @@ def _prepare(options: argparse.Namespace) -> None:
         draw = clip_sheet if options.clips else preview_sheet
         print(f"contact sheet: {draw(options.preview, options.seed, style_name=options.style)}")
     if options.check:
-        from data_modules.summary import summarise, summary_text, write_summary_page
+        from data_modules.stores.summary import summarise, summary_text, write_summary_page
 
         summary = summarise(store)
         print(summary_text(summary))

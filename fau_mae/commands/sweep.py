@@ -76,7 +76,7 @@ def add_dashboard(commands: argparse._SubParsersAction, add_command: AddCommand)
 
 def _dashboard(options: argparse.Namespace) -> None:
     from fau_mae import tracking
-    from fau_mae.dashboard import make_dashboard
+    from fau_mae.reports.dashboard import make_dashboard
 
     project = options.project or tracking.project()
     make_dashboard(options.runs, options.entity, project, options.name, options.spec)

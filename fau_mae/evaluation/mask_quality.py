@@ -9,7 +9,7 @@ import torch
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
 from fau_mae.metrics import auroc
-from fau_mae.models.token_detector import TokenDetector
+from fau_mae.models.detectors.token_detector import TokenDetector
 
 
 @torch.inference_mode()

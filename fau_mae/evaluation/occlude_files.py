@@ -17,7 +17,7 @@ from data_modules.errors import UserError
 from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.objects import Cutout, load_objects
 from data_modules.occlusion.spec import LADDER, PROTOCOL_VERSION, OcclusionSpec
-from data_modules.store import sample_id
+from data_modules.stores.store import sample_id
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 COLUMNS = (

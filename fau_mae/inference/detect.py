@@ -18,11 +18,11 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from data_modules.alignment import Face, align
-from data_modules.detection import FaceDetector
 from data_modules.errors import UserError
+from data_modules.faces.alignment import Face, align
+from data_modules.faces.detection import FaceDetector
+from data_modules.faces.video import PICTURES, VIDEOS, read_picture, read_video
 from data_modules.facs import au_name
-from data_modules.video import PICTURES, VIDEOS, read_picture, read_video
 from fau_mae.inference.overlay import draw_overlay
 
 # Face crops uint8 RGB (B, 3, H, W) -> AU probabilities (B, A)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data_modules.alignment import Face
+from data_modules.faces.alignment import Face
 from data_modules.facs import AUS, au_name
 
 _FACE_COLOURS = ((230, 85, 13), (33, 113, 181), (35, 139, 69))  # the first faces; also how many get bars

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from data_modules.errors import UserError
 from fau_mae.inference.detect import detect_files
-from fau_mae.models.checkpoints import load_au_model
+from fau_mae.weights.checkpoints import load_au_model
 
 DEFAULT_CHECKPOINT = Path("runs/quickstart/fold1-seed0/student/checkpoints/last.ckpt")
 

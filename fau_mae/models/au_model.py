@@ -4,11 +4,11 @@ from torch import Tensor, nn
 
 from data_modules.errors import UserError
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.completion import LatentCompletion
-from fau_mae.models.encoder import SIZES, Latents, MaskedEncoder
-from fau_mae.models.intensity import INTENSITY_KINDS, IntensityHead
-from fau_mae.models.me_graphau import MEGraphAU
-from fau_mae.models.query_graph import QueryGraph, Rectangle
+from fau_mae.models.backbone.encoder import SIZES, Latents, MaskedEncoder
+from fau_mae.models.heads.intensity import INTENSITY_KINDS, IntensityHead
+from fau_mae.models.heads.me_graphau import MEGraphAU
+from fau_mae.models.heads.query_graph import QueryGraph, Rectangle
+from fau_mae.models.latents.completion import LatentCompletion
 
 _NODE_WIDTHS = {"query_graph": 48, "me_graphau": 512}
 HIDDEN = ("dropped", "completed")

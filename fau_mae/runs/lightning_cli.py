@@ -28,7 +28,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
-from data_modules.store import write_atomically
+from data_modules.stores.store import write_atomically
 from fau_mae import tasks, tracking
 from fau_mae.distillation import DistilConfig
 from fau_mae.losses import AULossConfig

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from data_modules.errors import Stopped, UserError
-from data_modules.store import write_atomically
+from data_modules.stores.store import write_atomically
 from fau_mae import tracking
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from, with_overrides
 from fau_mae.runs.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
@@ -166,7 +166,7 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     import torch
 
     from data_modules.face_data import FaceDataModule
-    from fau_mae.evaluation import sweep
+    from fau_mae.evaluation import ladder as sweep
 
     trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())["data"]
     data = FaceDataModule(**{**trained, "kinds": (), "fill": experiment.ladder["fill"]})
@@ -208,13 +208,13 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     """results.parquet, metrics.json, folds.csv, curves.png, report.html over all folds and seeds; the same to W&B."""
     import pandas as pd
 
-    from data_modules.store import FaceStore
-    from fau_mae.evaluation.figures import curve_figure
-    from fau_mae.evaluation.fold_table import fold_scores
-    from fau_mae.evaluation.report import write_report
+    from data_modules.stores.store import FaceStore
+    from fau_mae.evaluation.ladder import write_parquet
     from fau_mae.evaluation.scoring import score_predictions
-    from fau_mae.evaluation.sweep import write_parquet
-    from fau_mae.evaluation.wandb_log import log_evaluation, validation_scores
+    from fau_mae.reports.figures import curve_figure
+    from fau_mae.reports.fold_table import fold_scores
+    from fau_mae.reports.page import write_report
+    from fau_mae.reports.wandb_curves import log_evaluation, validation_scores
 
     tables = []
     for fold, seed in pairs:
@@ -254,8 +254,8 @@ def _print_tables(out: Path) -> None:
     import pandas as pd
     from rich.console import Console
 
-    from fau_mae.evaluation.fold_table import fold_table
     from fau_mae.evaluation.scoring import macro_table
+    from fau_mae.reports.fold_table import fold_table
 
     console = Console(width=110)
     for table in macro_table(pd.read_parquet(out / "results.parquet")):

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.errors import UserError
-from data_modules.store import write_atomically
-from fau_mae.evaluation.sweep import write_parquet
+from data_modules.stores.store import write_atomically
+from fau_mae.evaluation.ladder import write_parquet
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trials, trial_words
 from fau_mae.tracking import sync_line
 

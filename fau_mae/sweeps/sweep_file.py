@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from data_modules.errors import UserError
-from data_modules.store import write_atomically
+from data_modules.stores.store import write_atomically
 
 PLACE = "{trial}"  # in `--out`: the trial's own folder
 METHODS = ("grid", "random", "bayes")

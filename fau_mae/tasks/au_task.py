@@ -11,11 +11,11 @@ from fau_mae.losses import AULoss, AULossConfig
 from fau_mae.metrics import AUMetrics, IntensityMetrics
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.checkpoints import start_from
-from fau_mae.models.me_graphau import MEGraphAU
+from fau_mae.models.heads.me_graphau import MEGraphAU
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_step
 from fau_mae.tasks.sharding import shard
+from fau_mae.weights.checkpoints import start_from
 
 
 class AUTask(L.LightningModule):
@@ -26,7 +26,7 @@ class AUTask(L.LightningModule):
     Args:
         size, stem, head, layers, dropout, drop_path, node_width, frozen_norms, intensity: of the `AUModel`.
         intensity_weight: weight of the intensities' loss, where `intensity` is not `none`.
-        init_from: file or hub name of weights to start from, see `fau_mae.models.checkpoints`: their encoder, and
+        init_from: file or hub name of weights to start from, see `fau_mae.weights.checkpoints`: their encoder, and
             their head where they have one.
         loss: how predictions are judged against the labels.
         optim: optimiser settings.

@@ -10,11 +10,11 @@ from torchmetrics.classification import BinaryAUROC
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
-from fau_mae.models.checkpoints import start_encoder_from
-from fau_mae.models.token_detector import TokenDetector
+from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.pretrain import reseed_step
 from fau_mae.tasks.sharding import shard
+from fau_mae.weights.checkpoints import start_encoder_from
 
 
 class OcclusionDetector(L.LightningModule):

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.occlusion.spec import keyed_generator
-from fau_mae.models.checkpoints import start_mae_from
-from fau_mae.models.decoder import MaskedDecoder, reconstruction_loss
-from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.models.backbone.decoder import MaskedDecoder, reconstruction_loss
+from fau_mae.models.backbone.encoder import MaskedEncoder
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.sharding import shard
+from fau_mae.weights.checkpoints import start_mae_from
 
 
 class MAEPretraining(L.LightningModule):
@@ -22,7 +22,7 @@ class MAEPretraining(L.LightningModule):
 
     Args:
         size, stem: of the `MaskedEncoder`.
-        init_from: file or hub name of weights to go on from, see `fau_mae.models.checkpoints`.
+        init_from: file or hub name of weights to go on from, see `fau_mae.weights.checkpoints`.
         optim: optimiser settings.
     """
 

@@ -11,10 +11,10 @@ from data_modules.errors import UserError
 from fau_mae.distillation import LOSSES, DistilConfig, mean_output
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.checkpoints import load_au_model
-from fau_mae.models.completion import latent_loss
-from fau_mae.models.encoder import Latents
+from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.latents.completion import latent_loss
 from fau_mae.tasks.au_task import AUTask
+from fau_mae.weights.checkpoints import load_au_model
 
 
 class Student(AUTask):

@@ -1,6 +1,6 @@
 """One self-contained HTML page from finished experiments: tables, curves, heat maps, faces, settings.
 
-The page is a template (report_template/) with the data as JSON inside; its script draws the charts as SVG. It
+The page is a template (template/) with the data as JSON inside; its script draws the charts as SVG. It
 loads nothing from anywhere.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from data_modules.facs import AUS, au_name
 from fau_mae import __version__
-from fau_mae.evaluation.report_data import (
+from fau_mae.reports.page_data import (
     differences,
     experiment_data,
     has_predictions,
@@ -56,7 +56,7 @@ def write_report(runs: list[Path], out: Path) -> None:
 
 
 def _render(page: dict[str, Any]) -> str:
-    template = resources.files("fau_mae.evaluation") / "report_template"
+    template = resources.files("fau_mae.reports") / "template"
     # "<" is escaped so that no text from a run can close the script element.
     data = json.dumps(page, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {"css": _text(template / "report.css"), "data": data}

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.store import write_atomically
+from data_modules.stores.store import write_atomically
 from fau_mae import tracking
 from fau_mae.evaluation.scoring import CLEAN_KIND, kind_key, method_key
-from fau_mae.evaluation.wandb_log import CURVES, may_show, method_label
+from fau_mae.reports.wandb_curves import CURVES, may_show, method_label
 
 try:
     import wandb_workspaces.reports.v2 as panels

@@ -18,14 +18,14 @@ from data_modules.errors import UserError
 from data_modules.face_data import CLEAN, FaceDataModule
 from data_modules.facs import au_name
 from data_modules.occlusion.spec import OcclusionSpec
-from data_modules.store import encode_image
+from data_modules.stores.store import encode_image
 from fau_mae.evaluation.mask_quality import mask_quality
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.saliency import saliency_maps
 from fau_mae.evaluation.scoring import ThresholdRule, macro_table, score_predictions
-from fau_mae.models.checkpoints import load_au_model, load_detector, load_mae
-from fau_mae.models.decoder import reconstruct
-from fau_mae.models.token_detector import TokenDetector
+from fau_mae.models.backbone.decoder import reconstruct
+from fau_mae.models.detectors.token_detector import TokenDetector
+from fau_mae.weights.checkpoints import load_au_model, load_detector, load_mae
 
 SPLITS = ("validation", "test")  # thresholds come from the first
 EXAMPLE_FACES = 4

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_modules.errors import UserError
-from data_modules.remote import address_of, fetch_store
+from data_modules.stores.remote import address_of, fetch_store
 
 FORMAT_VERSION = 1
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_modules.store import SCHEMA
+from data_modules.stores.store import SCHEMA
 
 _BYTES_PER_SHARD = 500_000_000
 

@@ -8,7 +8,7 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fau_mae.models.encoder import Latents, MaskedEncoder, visible_positions
+from fau_mae.models.backbone.encoder import Latents, MaskedEncoder, visible_positions
 
 
 class LatentCompletion(nn.Module):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from data_modules.alignment import Face, choose_face, crop_matrix, face_from_landmarks, warp
-from data_modules.detection import FaceDetector
+from data_modules.faces.alignment import Face, choose_face, crop_matrix, face_from_landmarks, warp
+from data_modules.faces.detection import FaceDetector
 from data_modules.sources import SourceFrame, Tally
-from data_modules.store import StoreInfo, encode_image, sample_id
+from data_modules.stores.store import StoreInfo, encode_image, sample_id
 
 _CHUNK = 8  # frames in memory at once, per process
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
-from data_modules.alignment import Face
-from data_modules.mtcnn import load_mtcnn
+from data_modules.faces.alignment import Face
+from data_modules.faces.mtcnn import load_mtcnn
 
 _PYRAMID_STEP = 0.709  # about half the area from level to level, as published
 _WINDOW, _STRIDE = 12, 2  # of the proposal net

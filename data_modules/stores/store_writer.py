@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 
 from data_modules.errors import UserError
-from data_modules.shards import ShardWriter, read_batches, take_rows, write_datasets_files
-from data_modules.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo, write_atomically
+from data_modules.stores.shards import ShardWriter, read_batches, take_rows, write_datasets_files
+from data_modules.stores.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo, write_atomically
 
 _ROWS_PER_BATCH = 64
 _Skipped = tuple[str, int, str]  # source, frame, reason

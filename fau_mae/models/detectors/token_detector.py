@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fau_mae.models.encoder import MaskedEncoder
+from fau_mae.models.backbone.encoder import MaskedEncoder
 
 
 class TokenDetector(nn.Module):

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from data_modules.facs import AUS, au_name
-from data_modules.store import FaceStore, encode_image, write_atomically
+from data_modules.stores.store import FaceStore, encode_image, write_atomically
 
 _SHEET_FACES, _SHEET_COLUMNS, _SHEET_SIDE = 48, 8, 112
 _MOST_SIZES = 40  # lines of the report

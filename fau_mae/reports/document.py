@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.store import write_atomically
-from fau_mae.evaluation.report_data import read_results
-from fau_mae.evaluation.results_tables import ablation_table, comparison_tables
+from data_modules.stores.store import write_atomically
 from fau_mae.evaluation.scoring import KEYS, read_labels
 from fau_mae.evaluation.statistics import REPLICATES, bootstrap, run_folders
+from fau_mae.reports.markdown import ablation_table, comparison_tables
+from fau_mae.reports.page_data import read_results
 from fau_mae.runs.experiment import load_experiment, with_overrides
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.encoder import Latents
-from fau_mae.models.masked_norm import MaskedBatchNorm, Moments
+from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.heads.masked_norm import MaskedBatchNorm, Moments
 
 EDGE_STATES = 4  # neither, the second, the first, both AUs of a pair present
 COSINE_EPS = 1e-3  # below this product of norms the cosine falls to 0, and its gradient stays finite

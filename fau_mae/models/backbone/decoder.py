@@ -5,7 +5,13 @@ from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from fau_mae.models.encoder import SIZES, Latents, MaskedEncoder, prefer_explicit_attention, unpatchify
+from fau_mae.models.backbone.encoder import (
+    SIZES,
+    Latents,
+    MaskedEncoder,
+    prefer_explicit_attention,
+    unpatchify,
+)
 
 
 class MaskedDecoder(nn.Module):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_modules.errors import UserError
-from fau_mae.models.decoder import MaskedDecoder
-from fau_mae.models.encoder import SIZES, MaskedEncoder
-from fau_mae.models.stems import LinearStem
+from fau_mae.models.backbone.decoder import MaskedDecoder
+from fau_mae.models.backbone.encoder import SIZES, MaskedEncoder
+from fau_mae.models.backbone.stems import LinearStem
 
 _UNUSED = re.compile(r"head\.|head_dist\.|fc_norm\.|decoder_|mask_token$|norm_pre\.")
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from data_modules.errors import UserError
 from fau_mae.models.au_model import AUModel
-from fau_mae.models.decoder import MaskedDecoder
-from fau_mae.models.encoder import MaskedEncoder
-from fau_mae.models.foreign_weights import load_decoder, load_encoder
-from fau_mae.models.token_detector import TokenDetector
+from fau_mae.models.backbone.decoder import MaskedDecoder
+from fau_mae.models.backbone.encoder import MaskedEncoder
+from fau_mae.models.detectors.token_detector import TokenDetector
+from fau_mae.weights.foreign import load_decoder, load_encoder
 
 HUBS = ("timm:", "hf-hub:", "hf_hub:")
 KINDS = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fau_mae.models.au_output import AUOutput
-from fau_mae.models.encoder import Latents
+from fau_mae.models.backbone.encoder import Latents
 
 Rectangle = tuple[float, float, float, float]
 

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
-from fau_mae.models.stems import STEMS, patchify
+from fau_mae.models.backbone.stems import STEMS, patchify
 
 # width, depth, heads of the encoder; width, depth, heads of the decoder that pre-trains it.
 # B, L and H are those of "Masked Autoencoders Are Scalable Vision Learners" (He et al., 2022).

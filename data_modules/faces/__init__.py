@@ -1,0 +1,1 @@
+"""From a picture or video to face crops: decoding, detection, alignment."""

@@ -1,0 +1,1 @@
+"""FaceStore: prepared face crops on disk: written once, read by every stage."""

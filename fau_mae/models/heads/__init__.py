@@ -1,0 +1,1 @@
+"""From latents to action units: every AU head returns an `AUOutput`."""

@@ -1,0 +1,1 @@
+"""What happens to latents between the encoder and a head."""
