@@ -67,3 +67,15 @@ def fau_mae(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., in
 def no_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train without W&B runs: a second saved per stage, where they are not what is tested."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.fixture(scope="session")
+def teacher(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a teacher, hardly trained."""
+    from fixtures_training import fit
+
+    from fau_mae.cli import main
+
+    out = tmp_path_factory.mktemp("teacher") / "teacher"
+    assert fit(lambda *a: main([str(x) for x in a]), "teacher", tiny_store, out) == 0
+    return out / "checkpoints" / "last.ckpt"

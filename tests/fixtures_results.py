@@ -1,6 +1,7 @@
 """Finished experiments in their layout on disk, with made-up but plausible predictions: no model is run."""
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -215,3 +216,8 @@ def add_method(
         copy = path.parent.with_name(name) / path.name
         copy.parent.mkdir(exist_ok=True)
         table.assign(**{au: 1 - table[au] for au in wrong}).to_parquet(copy)
+
+
+def page_data(page: Path) -> dict:
+    """What a report page holds."""
+    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
-from test_report import page_data
+from fixtures_results import page_data
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError

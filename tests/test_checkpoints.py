@@ -8,7 +8,7 @@ import pytest
 import timm
 import torch
 from conftest import TINY
-from test_stages import QUICKSTART, fit
+from fixtures_training import QUICKSTART, fit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 

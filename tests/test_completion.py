@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_models import GRID, REGIONS, SIZE, faces, masks
-from test_stages import fit, losses
+from fixtures_models import GRID, REGIONS, SIZE, faces, masks
+from fixtures_training import fit, losses
 from torch import Tensor
 
 from data_modules.stores.store import FaceStore

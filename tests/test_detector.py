@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
-from test_stages import QUICKSTART, fit
+from fixtures_training import QUICKSTART, fit
 
 from data_modules.batch import FaceBatch
 from data_modules.face_data import FaceDataModule

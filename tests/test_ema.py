@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_stages import LONG, SAVE_EVERY_STEP, fit, power_cut
+from fixtures_training import LONG, SAVE_EVERY_STEP, fit, power_cut
 
 from data_modules.stores.store import FaceStore
 from fau_mae.weights.checkpoints import load_mae

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_stages import fit
+from fixtures_training import fit
 
 from data_modules.face_data import FaceDataModule
 from data_modules.stores.store import FaceStore

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import TINY
 from fixtures_processes import fit_line
-from test_stages import assert_same_training, power_cut
+from fixtures_training import assert_same_training, power_cut
 
 from data_modules.stores.store import FaceStore
 

@@ -2,27 +2,12 @@
 
 import pytest
 import torch
+from fixtures_models import GRID, REGIONS, SIZE, faces, masks
 
-from data_modules.facs import SYNTHETIC_AUS, au_region
 from fau_mae.models.au_model import HEADS, AUModel
 from fau_mae.models.backbone.decoder import MaskedDecoder, reconstruct, reconstruction_loss
 from fau_mae.models.backbone.encoder import MaskedEncoder, unpatchify, visible_positions
 from fau_mae.models.backbone.stems import STEMS, patchify
-
-GRID, SIZE = 4, 48
-REGIONS = [au_region(au) for au in SYNTHETIC_AUS]
-
-
-def faces(count: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8)
-
-
-def masks(counts: list[int]) -> torch.Tensor:
-    """One mask per count of visible tokens, True = visible."""
-    rows = torch.zeros(len(counts), GRID * GRID, dtype=torch.bool)
-    for row, count in zip(rows, counts):
-        row[torch.randperm(GRID * GRID)[:count]] = True
-    return rows
 
 
 def au_model(stem: str, head: str) -> AUModel:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_stages import fit, losses
+from fixtures_training import fit, losses
 
 from data_modules.stores.store import FaceStore
 from fau_mae.weights.checkpoints import load_au_model

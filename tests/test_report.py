@@ -1,7 +1,6 @@
 """The report: self-contained, complete, small, safe with odd names; the static figure."""
 
 import base64
-import json
 import re
 import shutil
 from io import StringIO
@@ -9,6 +8,7 @@ from io import StringIO
 import fixtures_results as fixtures
 import pandas as pd
 import pytest
+from fixtures_results import page_data
 from PIL import Image
 from rich.console import Console
 
@@ -30,10 +30,6 @@ def experiments(report_experiments):
 @pytest.fixture(scope="module")
 def page(report_page):
     return report_page
-
-
-def page_data(page):
-    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
 
 
 def test_report_is_one_small_file_that_loads_nothing(page):

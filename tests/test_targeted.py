@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import TINY
 
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.saliency import saliency_maps
-from tests.conftest import TINY
 
 QUICKSTART = Path(__file__).parent.parent / "experiments" / "quickstart"
 DEVICE = torch.device("cpu")
