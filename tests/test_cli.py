@@ -1,6 +1,10 @@
 """Commands beside `fit` and `run`, through the front door: help, prepare folder, occlude, evaluate-predictions."""
 
-from collections.abc import Callable
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -9,6 +13,7 @@ import pandas as pd
 import pytest
 
 from data_modules.stores.store import FaceStore
+from fau_mae.cli import _parser
 
 FauMae = Callable[..., int]
 COMMANDS = (
@@ -23,6 +28,7 @@ COMMANDS = (
     "detect",
     "occlude",
     "evaluate-predictions",
+    "save",
 )
 
 
@@ -44,6 +50,59 @@ def test_help_names_every_command(fau_mae: FauMae, capsys) -> None:
 def test_every_command_explains_itself(fau_mae: FauMae, capsys, command: str) -> None:
     assert fau_mae(command, "--help") == 0
     assert "usage: fau-mae" in capsys.readouterr().out
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser and all below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
+@pytest.mark.parametrize("parser", list(parsers(_parser())), ids=lambda parser: parser.prog)
+def test_help_says_each_default_once_and_never_that_there_is_none(parser: argparse.ArgumentParser) -> None:
+    options = re.split(r"\n  (?=-|\w)", parser.format_help())
+    assert all(option.count("(default:") <= 1 for option in options)
+    text = " ".join(" ".join(options).split())
+    assert "None)" not in text and "[]" not in text and "False)" not in text
+    shown = {action.dest for action in parser._actions if isinstance(action.default, int | float | str)}
+    shown -= {
+        action.dest
+        for action in parser._actions
+        if isinstance(action.default, bool) or action.default == "==SUPPRESS=="
+    }
+    assert text.count("(default:") >= len(shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--version"], 0),
+        (["--help"], 0),
+        (["run", "--help"], 0),
+        (["evaluate", "--help"], 0),
+        (["nosuch"], 2),
+        (["run", "quickstart", "--folds", "one"], 2),
+        (["save", "x.ckpt", "--out", "x.txt"], 2),
+    ],
+    ids=str,
+)
+def test_help_version_and_wrong_use_come_at_once(words: list[str], code: int) -> None:
+    """That is, without torch, Lightning or W&B, whose imports take seconds."""
+    program = "import sys; from fau_mae.cli import main; code = main(sys.argv[1:]); "
+    program += "print({'torch', 'lightning', 'wandb'} & set(sys.modules)); sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == code and done.stdout.splitlines()[-1] == "set()"
+    assert "Traceback" not in done.stderr and (code == 0 or done.stderr)
+
+
+def test_version_is_that_of_the_installed_package(fau_mae: FauMae, capsys) -> None:
+    from importlib.metadata import version
+
+    assert fau_mae("--version") == 0
+    assert capsys.readouterr().out == f"fau-mae {version('fau-mae')}\n"
 
 
 def test_occlude_writes_pictures_and_masks(fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path) -> None:

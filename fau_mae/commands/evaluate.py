@@ -1,13 +1,13 @@
-"""`fau-mae evaluate`, and for models that are not ours `occlude` and `evaluate-predictions`."""
+"""`fau-mae evaluate`: the occlusion ladder for one of our checkpoints."""
 
 import argparse
 from pathlib import Path
 
-from fau_mae.commands.prepare import AddCommand
+from fau_mae.commands.parser import Commands, add_command
 
 
-def add_evaluate(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
-    """Add `evaluate`: our checkpoints."""
+def add(commands: Commands) -> None:
+    """Add `evaluate` to the command line."""
     evaluate = add_command(commands, "evaluate", _evaluate, "the occlusion ladder for any checkpoint")
     evaluate.add_argument("--checkpoint", type=Path, required=True, help="a Teacher or Student checkpoint")
     evaluate.add_argument("--data", type=Path, required=True, help="a store")
@@ -58,64 +58,3 @@ def _evaluate(options: argparse.Namespace) -> None:
         threshold_rule=options.thresholds,
         detector=options.detector,
     )
-
-
-def add_foreign(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
-    """Add `occlude` and `evaluate-predictions`: models that are not ours."""
-    occlude = add_command(
-        commands, "occlude", _occlude, "occluded copies of pictures, with masks, to test other models"
-    )
-    occlude.add_argument("input", type=Path, help="a face crop or a folder of them")
-    occlude.add_argument(
-        "--out", type=Path, required=True, help="folder for pictures, masks and manifest.csv"
-    )
-    occlude.add_argument("--kind", nargs="+", default=["patches", "block"], help="occlusions")
-    occlude.add_argument("--severity", nargs="+", type=float, default=[0.25, 0.5, 0.75], help="hidden shares")
-    occlude.add_argument("--fill", default="mean", help="what hidden pixels of grid kinds show")
-    occlude.add_argument("--grid", type=int, default=14, help="cells of a side of the grid kinds")
-    occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
-    occlude.add_argument(
-        "--seed", type=int, default=0, help="0: the protocol's masks; -1: held-out textures and shapes"
-    )
-
-    score = add_command(
-        commands,
-        "evaluate-predictions",
-        _evaluate_predictions,
-        "score another model's AU table under our protocol",
-    )
-    score.add_argument(
-        "table", type=Path, help="CSV or Parquet of probabilities; see docs/occlusion-benchmark.md"
-    )
-    score.add_argument(
-        "--labels", type=Path, default=None, help="CSV or Parquet of labels, if not in the table"
-    )
-    score.add_argument("--dataset", default="unnamed", help="name for the results")
-    score.add_argument("--out", type=Path, required=True, help="folder for results.parquet")
-
-
-def _occlude(options: argparse.Namespace) -> None:
-    from fau_mae.evaluation.occlude_files import occlude_files
-
-    count = occlude_files(
-        options.input,
-        options.out,
-        kinds=options.kind,
-        severities=options.severity,
-        fill=options.fill,
-        grid=options.grid,
-        objects=options.objects,
-        seed=options.seed,
-    )
-    print(f"{options.out}: {count} pictures, their masks and manifest.csv")
-
-
-def _evaluate_predictions(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from fau_mae.evaluation.score_table import evaluate_predictions
-    from fau_mae.evaluation.scoring import macro_table
-
-    results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)
-    for table in macro_table(results):
-        Console(width=100).print(table)

@@ -1,17 +1,16 @@
 """`fau-mae prepare SOURCE`: the options of every source, and the report of what came out."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS, DISFA_AUS
+from fau_mae.commands.parser import Commands, add_command
 
-AddCommand = Callable[..., argparse.ArgumentParser]
 _NOT_OPTIONS = {"command", "name", "source", "out", "check", "preview"}
 
 
-def add_prepare(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
+def add(commands: Commands) -> None:
     """Add `prepare` and its sources to the command line."""
     prepare = commands.add_parser("prepare", help="raw files -> a store of aligned faces with labels")
     sources = prepare.add_subparsers(dest="source", required=True, metavar="SOURCE")

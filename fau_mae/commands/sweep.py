@@ -1,13 +1,13 @@
-"""`fau-mae sweep` and `fau-mae dashboard`: their options."""
+"""`fau-mae sweep`: the trials of a sweep file."""
 
 import argparse
 from pathlib import Path
 
 from data_modules.errors import UserError
-from fau_mae.commands.prepare import AddCommand
+from fau_mae.commands.parser import Commands, add_command
 
 
-def add_sweep(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
+def add(commands: Commands) -> None:
     """Add `sweep` to the command line."""
     sweep = add_command(commands, "sweep", _sweep, "the trials of a W&B sweep file, on Ray Tune; resumable")
     sweep.add_argument(
@@ -54,29 +54,3 @@ def _sweep(options: argparse.Namespace) -> None:
         sweep, options.address, options.cpus_per_trial, options.gpus_per_trial, not options.no_evaluate
     )
     summarise(sweep)
-
-
-def add_dashboard(commands: argparse._SubParsersAction, add_command: AddCommand) -> None:
-    """Add `dashboard` to the command line."""
-    dashboard = add_command(
-        commands, "dashboard", _dashboard, "a W&B workspace that compares methods over occlusion levels"
-    )
-    dashboard.add_argument(
-        "runs", type=Path, nargs="+", help="folders that `fau-mae run` made, synced to W&B"
-    )
-    dashboard.add_argument(
-        "--entity", default=None, help="W&B user or team (default: WANDB_ENTITY, else yours)"
-    )
-    dashboard.add_argument("--project", default=None, help="(default: WANDB_PROJECT, else fau_mae)")
-    dashboard.add_argument("--name", default="Occlusion", help="of the workspace")
-    dashboard.add_argument(
-        "--spec", type=Path, default=None, help="write the specification to this JSON file and send nothing"
-    )
-
-
-def _dashboard(options: argparse.Namespace) -> None:
-    from fau_mae import tracking
-    from fau_mae.reports.dashboard import make_dashboard
-
-    project = options.project or tracking.project()
-    make_dashboard(options.runs, options.entity, project, options.name, options.spec)

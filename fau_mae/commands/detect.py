@@ -1,0 +1,26 @@
+"""`fau-mae detect`: action units of pictures and videos."""
+
+import argparse
+from pathlib import Path
+
+from fau_mae.commands.parser import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add `detect` to the command line."""
+    about = "pictures, folders or videos -> AU table and overlay pictures"
+    detect = add_command(commands, "detect", _detect, about)
+    detect.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, folders or videos")
+    detect.add_argument("--out", type=Path, required=True, help="folder for aus.csv and the overlays")
+    detect.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=None,
+        help="a Teacher or Student checkpoint (default: the student of runs/quickstart)",
+    )
+
+
+def _detect(options: argparse.Namespace) -> None:
+    from fau_mae.inference.predict import detect_with_checkpoint
+
+    detect_with_checkpoint(options.inputs, options.out, options.checkpoint)

@@ -1,0 +1,26 @@
+"""`fau-mae fit`, `validate`, `test`: Lightning's own command line, which reads all options itself."""
+
+import os
+from collections.abc import Sequence
+
+from fau_mae.commands.parser import Commands
+
+NAMES = ("fit", "validate", "test")
+
+
+def add(commands: Commands) -> None:
+    """Name them in the help; their options are Lightning's and are not read here."""
+    for name in NAMES:
+        commands.add_parser(
+            name, help=f"{name} one stage from a config (Lightning's options)", add_help=False
+        )
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run `fit`, `validate` or `test`; a stage that was trained says how to send its W&B runs."""
+    from fau_mae.runs.lightning_cli import run_lightning
+    from fau_mae.tracking import sync_line
+
+    out = run_lightning(arguments)
+    if arguments[0] == "fit" and not os.environ.get("LOCAL_RANK") and (line := sync_line(out)):
+        print(line)

@@ -1,0 +1,41 @@
+"""`fau-mae occlude`: occluded copies of pictures, to test models that are not ours."""
+
+import argparse
+from pathlib import Path
+
+from fau_mae.commands.parser import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add `occlude` to the command line."""
+    occlude = add_command(
+        commands, "occlude", _occlude, "occluded copies of pictures, with masks, to test other models"
+    )
+    occlude.add_argument("input", type=Path, help="a face crop or a folder of them")
+    occlude.add_argument(
+        "--out", type=Path, required=True, help="folder for pictures, masks and manifest.csv"
+    )
+    occlude.add_argument("--kind", nargs="+", default=["patches", "block"], help="occlusions")
+    occlude.add_argument("--severity", nargs="+", type=float, default=[0.25, 0.5, 0.75], help="hidden shares")
+    occlude.add_argument("--fill", default="mean", help="what hidden pixels of grid kinds show")
+    occlude.add_argument("--grid", type=int, default=14, help="cells of a side of the grid kinds")
+    occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
+    occlude.add_argument(
+        "--seed", type=int, default=0, help="0: the protocol's masks; -1: held-out textures and shapes"
+    )
+
+
+def _occlude(options: argparse.Namespace) -> None:
+    from fau_mae.evaluation.occlude_files import occlude_files
+
+    count = occlude_files(
+        options.input,
+        options.out,
+        kinds=options.kind,
+        severities=options.severity,
+        fill=options.fill,
+        grid=options.grid,
+        objects=options.objects,
+        seed=options.seed,
+    )
+    print(f"{options.out}: {count} pictures, their masks and manifest.csv")

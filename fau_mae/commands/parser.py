@@ -1,0 +1,61 @@
+"""What the parsers of all subcommands share: how one is added, and what its help looks like.
+
+A subcommand's file imports what it runs inside the function that runs it: help and wrong use load no torch.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from data_modules.errors import UserError
+
+Commands = argparse._SubParsersAction
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help with each option's default at its end, unless there is none or the text says it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default, text = action.default, action.help or ""
+        if (
+            not action.option_strings
+            or action.required
+            or "(default:" in text
+            or default is argparse.SUPPRESS
+        ):
+            return text
+        if default is None or isinstance(default, bool) or default == []:
+            return text
+        return f"{text} (default: {self._shown(default)})"
+
+    @staticmethod
+    def _shown(default: Any) -> str:
+        shown = (
+            " ".join(map(str, default))
+            if isinstance(default, Sequence | set) and default != str(default)
+            else str(default)
+        )
+        return shown.replace("%", "%%")
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], about: str
+) -> argparse.ArgumentParser:
+    """A subcommand's parser; `run` gets its options once they are read."""
+    parser = commands.add_parser(name, help=about, description=about, formatter_class=HelpFormatter)
+    parser.set_defaults(command=run)
+    return parser
+
+
+def numbers(option: str) -> Callable[[str], list[int]]:
+    """An option's type: `1,2,3` as whole numbers. Raises `UserError` for anything else."""
+
+    def read(text: str) -> list[int]:
+        try:
+            return [int(word) for word in text.split(",")]
+        except ValueError:
+            raise UserError(
+                f"{option} {text}: write whole numbers with commas between them, such as 1,2,3"
+            ) from None
+
+    return read

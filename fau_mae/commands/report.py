@@ -1,0 +1,20 @@
+"""`fau-mae report`: runs compared in one page."""
+
+import argparse
+from pathlib import Path
+
+from fau_mae.commands.parser import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add `report` to the command line."""
+    report = add_command(commands, "report", _report, "compare runs in one HTML page")
+    report.add_argument("runs", type=Path, nargs="+", help="folders that `fau-mae run` made")
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="the page")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from fau_mae.reports.page import write_report
+
+    write_report(options.runs, options.out)
+    print(options.out)
