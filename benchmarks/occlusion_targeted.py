@@ -17,6 +17,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from data_modules.face_data import FaceDataModule
+from data_modules.occlusion.config import OcclusionConfig
 from fau_mae.evaluation import ladder as sweep
 from fau_mae.evaluation.scoring import score_predictions
 from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, interval
@@ -55,7 +56,7 @@ def _evaluate(stage: Path, checkpoint: Path, store: Path, out: Path) -> None:
     """Sweep the teacher as `clean` on the faces and validation people that it was set up with."""
     trained = yaml.safe_load((stage / "config.yaml").read_text())["data"]
     trained["store"] = store if store.is_dir() else trained["store"]
-    data = FaceDataModule(**{**trained, "kinds": (), "fill": "grey"})
+    data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clean = sweep.au_method("clean", checkpoint, data.aus, device)
     sweep.sweep([clean], data, sweep.ladder((*RANDOM, *AIMED), SEVERITIES), out)

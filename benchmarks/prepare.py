@@ -26,6 +26,7 @@ from skimage.data import astronaut
 from data_modules.disfa import prepare_disfa
 from data_modules.face_data import FaceDataModule
 from data_modules.facs import DISFA_AUS
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.stores.store import FaceStore, decode_image
 
 WIDTH, HEIGHT = 1024, 768  # of DISFA's videos
@@ -122,7 +123,7 @@ def _write_raw(root: Path, frames: int) -> None:
 
 def _loading(store: FaceStore, augment: bool, kinds: tuple[str, ...], rounds: int) -> tuple[float, float]:
     """Median over `rounds` of (rate of the loader / rate of plain decoding), and the loader's pictures/s."""
-    data = FaceDataModule(store=store.path, augment=augment, kinds=kinds)
+    data = FaceDataModule(store=store.path, augment=augment, occlusion=OcclusionConfig(kinds))
     data.setup("fit")
     files, loader = store.table.data.column("image").to_pylist(), data.train_dataloader()
     shares, rates = [], []

@@ -1,8 +1,11 @@
 """The contract between data and models. Mask polarity everywhere: True = visible."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
+
+from data_modules.facs import Rectangle
 
 
 class FaceBatch(NamedTuple):
@@ -18,3 +21,13 @@ class FaceBatch(NamedTuple):
     intensity: Tensor  # (B, A) float32, 0-5; NaN where the source has none
     subject: Tensor  # (B,) int64, index of the subject in the store
     sample_id: Tensor  # (B,) int64, stable across stores, machines and orders
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """What a model must fit: the pictures it reads, and where the crop shows each AU."""
+
+    image_size: int  # pixels of a side
+    grid: int  # tokens of a side; divides `image_size`
+    regions: tuple[Rectangle, ...]  # one per AU, in their order
+    preset: str  # how the faces are cropped: one of `faces.alignment.PRESETS`

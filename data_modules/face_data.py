@@ -1,5 +1,6 @@
 """FaceDataModule: a store's folds, augmentation and occlusion as batches that say what is hidden. True = visible."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data_modules.augment import FaceAugmentation
-from data_modules.batch import FaceBatch
+from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.facs import au_region
-from data_modules.folds import Split, labelled_rows, split_rows
-from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
+from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
+from data_modules.occlusion.apply import KINDS, donor_of, occlude
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
 from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, token_visibility
@@ -144,22 +146,16 @@ class FaceDataModule(L.LightningDataModule):
         fold: 1-based; see `data_modules.folds.split_rows`.
         num_folds: parts of a store without published folds.
         val_share: share of the training subjects that validates.
-        labelled_subjects: training subjects, chosen by `seed`, whose labels are used; 0 = all of them.
-        with_unlabelled: the other training subjects take part too, their labels taken for unknown.
-        labelled_share: with them, labelled faces are repeated until they make up at least this share of an epoch.
         image_size: pixels of a side; 0 = as stored. A multiple of `grid`.
         grid: tokens of a side.
         batch_size: faces per step *and process*.
-        kinds, severity_range: training occlusions, drawn once per step; no kinds = clean faces.
-        clean_share: share of steps without occlusion, when there are kinds.
-        curriculum_epochs: epochs over which the hardest severity grows from the low end of `severity_range` to
-            the high one; 0 = the whole range from the start.
-        fill: what hidden pixels show: grey, mean, noise, blur, donor (another face), or mixed: any of these, drawn
-            per face and epoch.
-        val_kind, val_severity: the occlusion of the validation and test loaders.
         augment: mirror, small similarity and colour while training.
         num_workers: loader processes; masks and pictures do not depend on it.
         seed: of validation subjects, shuffling, augmentation and training masks.
+        occlusion: see `OcclusionConfig`.
+        labels: of whom labels are used; see `LabelConfig`.
+
+    `faces` says what a model of these faces must fit: the shape of a `FaceShape`. `aus`: their numbers, in order.
     """
 
     def __init__(
@@ -168,49 +164,45 @@ class FaceDataModule(L.LightningDataModule):
         fold: int = 1,
         num_folds: int = 3,
         val_share: float = 0.1,
-        labelled_subjects: int = 0,
-        with_unlabelled: bool = False,
-        labelled_share: float = 0.0,
         image_size: int = 0,
         grid: int = 14,
         batch_size: int = 64,
-        kinds: Sequence[str] = (),
-        severity_range: tuple[float, float] = (0.1, 0.9),
-        clean_share: float = 0.1,
-        curriculum_epochs: int = 0,
-        fill: str = "grey",
-        val_kind: str = "none",
-        val_severity: float = 0.0,
         augment: bool = True,
         num_workers: int = 0,
         seed: int = 0,
+        occlusion: OcclusionConfig = OcclusionConfig(),  # noqa: B008 - frozen
+        labels: LabelConfig = LabelConfig(),  # noqa: B008 - frozen
     ):
         super().__init__()
         self.store = FaceStore(store)
-        self.aus = self.store.info.aus
+        self.aus, self.preset = self.store.info.aus, self.store.info.preset
         self.regions = [au_region(au) for au in self.aus]
-        self.image_size = image_size or self.store.info.size
+        self.image_size, self.grid = image_size or self.store.info.size, grid
         if self.image_size % grid:
             raise UserError(f"data.image_size {self.image_size} is not a multiple of data.grid {grid}")
-        self.fold, self.num_folds, self.val_share, self.grid = fold, num_folds, val_share, grid
-        self.batch_size, self.kinds, self.severity_range = batch_size, tuple(kinds), severity_range
-        self.clean_share, self.curriculum_epochs = clean_share, curriculum_epochs
-        self.fill, self.augment = fill, augment
-        self.val_spec = OcclusionSpec(val_kind, val_severity)
-        self.num_workers, self.seed = num_workers, seed
-        for kind in self.kinds:
-            check_spec(OcclusionSpec(kind, severity_range[1]))
-        check_spec(self.val_spec)
-        _refuse_saliency(*self.kinds, val_kind)
+        self.faces = FaceShape(self.image_size, grid, tuple(self.regions), self.preset)
+        self.fold, self.num_folds, self.val_share = fold, num_folds, val_share
+        self.batch_size, self.augment, self.num_workers, self.seed = batch_size, augment, num_workers, seed
+        self.occlusion, self.labels = occlusion, labels
+        occlusion.check()
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
         split = split_rows(self.store, fold, num_folds, val_share, seed)
-        self.labelled = labelled_rows(self.store, split.train, labelled_subjects, seed)
-        if not 0 <= labelled_share < 1:
-            raise UserError(f"data.labelled_share is {labelled_share}, not in 0-1 (1 excluded)")
-        self.labelled_share = labelled_share
-        self.split: Split = split if with_unlabelled else split._replace(train=self.labelled)
+        self.labelled = labelled_rows(self.store, split.train, labels, seed)
+        self.split: Split = split if labels.with_unlabelled else split._replace(train=self.labelled)
         self._train_sampler: SeverityBatchSampler | None = None
         self._entry = (0, 0)  # epoch and step that training starts at
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], **changes: Any) -> "FaceDataModule":
+        """As the `data` of a stage's `config.yaml` set it up, with `changes` to its options.
+
+        Raises `UserError` for settings that an older version wrote.
+        """
+        if unknown := sorted(set(settings) - set(inspect.signature(cls).parameters)):
+            raise UserError(f"data settings {', '.join(unknown)} are of an older version: train it again")
+        nested = {"occlusion": OcclusionConfig, "labels": LabelConfig}
+        values = {key: nested[key](**value) if key in nested else value for key, value in settings.items()}
+        return cls(**{**values, **changes})
 
     def prevalence(self) -> torch.Tensor:
         """Share of positives among the labels that training may use, per AU (A,); NaN where none is known."""
@@ -226,7 +218,7 @@ class FaceDataModule(L.LightningDataModule):
 
     def dataset(self, augment: bool) -> FaceDataset:
         augmentation = FaceAugmentation() if augment else None
-        dataset = FaceDataset(self.store, self.image_size, self.grid, self.fill, augmentation)
+        dataset = FaceDataset(self.store, self.image_size, self.grid, self.occlusion.fill, augmentation)
         dataset.saliency = self.saliency
         if len(unlabelled := np.setdiff1d(self.split.train, self.labelled)):
             dataset.withhold(unlabelled)
@@ -255,10 +247,10 @@ class FaceDataModule(L.LightningDataModule):
         sampler = SeverityBatchSampler(
             self._repeated(),
             self.batch_size,
-            kinds=self.kinds or ("none",),
-            severity_range=self.severity_range,
-            clean_share=self.clean_share,
-            curriculum_epochs=self.curriculum_epochs,
+            kinds=self.occlusion.kinds or ("none",),
+            severity_range=self.occlusion.severity_range,
+            clean_share=self.occlusion.clean_share,
+            curriculum_epochs=self.occlusion.curriculum_epochs,
             seed=self.seed,
             **self._ranks(),
         )
@@ -267,17 +259,17 @@ class FaceDataModule(L.LightningDataModule):
         return self._loader(self.dataset(self.augment), sampler)
 
     def _repeated(self) -> np.ndarray:
-        """The training rows, the labelled ones as often as `labelled_share` asks for."""
+        """The training rows, the labelled ones as often as `labels.share` asks for."""
         rest = len(self.split.train) - len(self.labelled)
-        wanted = self.labelled_share / (1 - self.labelled_share) * rest
+        wanted = self.labels.share / (1 - self.labels.share) * rest
         more = max(1, int(np.ceil(wanted / len(self.labelled)))) - 1
         return np.concatenate([self.split.train, np.tile(self.labelled, more)])
 
     def val_dataloader(self) -> DataLoader:
-        return self.ladder_dataloader("validation", self.val_spec)
+        return self.ladder_dataloader("validation", self.occlusion.val_spec)
 
     def test_dataloader(self) -> DataLoader:
-        return self.ladder_dataloader("test", self.val_spec)
+        return self.ladder_dataloader("test", self.occlusion.val_spec)
 
     def ladder_dataloader(self, split: str, spec: OcclusionSpec) -> DataLoader:
         """Every face of `split` (train, validation or test) once, under one fixed occlusion."""
@@ -293,9 +285,3 @@ class FaceDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def _refuse_saliency(*kinds: str) -> None:
-    """A loader that knows no model cannot hide what a model looks at."""
-    if "saliency" in kinds:
-        raise UserError("occlusion 'saliency' needs a model's maps: it is for `fau-mae evaluate` and sweeps")

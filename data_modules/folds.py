@@ -1,6 +1,7 @@
 """Subject-exclusive folds: published parts where a data set has them, k-fold by subject elsewhere."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,21 @@ class Split(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """Whose labels training uses.
+
+    Args:
+        subjects: training subjects, chosen by the data module's `seed`, whose labels are used; 0 = all of them.
+        with_unlabelled: the other training subjects take part too, their labels taken for unknown.
+        share: with them, labelled faces are repeated until they make up at least this share of an epoch.
+    """
+
+    subjects: int = 0
+    with_unlabelled: bool = False
+    share: float = 0.0
 
 
 def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, seed: int) -> Split:
@@ -50,17 +66,20 @@ def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, se
     return split
 
 
-def labelled_rows(store: FaceStore, train: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The rows of `train` whose subjects are the first `count` in an order keyed by `seed`; all of them for 0.
+def labelled_rows(store: FaceStore, train: np.ndarray, labels: LabelConfig, seed: int) -> np.ndarray:
+    """The rows of `train` whose subjects are the first `labels.subjects` in an order keyed by `seed`; all for 0.
 
-    A greater count adds subjects to those of a smaller one. Raises `UserError` for more subjects than there are.
+    A greater number adds subjects to those of a smaller one. Raises `UserError` for more subjects than there are.
     """
+    if not 0 <= labels.share < 1:
+        raise UserError(f"data.labels.share is {labels.share}, not in 0-1 (1 excluded)")
+    count = labels.subjects
     if not count:
         return train
     subjects = store.column("subject")[train]
     known = np.unique(subjects)
     if not 0 < count <= len(known):
-        raise UserError(f"data.labelled_subjects is {count}, but {store.path} has {len(known)} to train on")
+        raise UserError(f"data.labels.subjects is {count}, but {store.path} has {len(known)} to train on")
     return train[np.isin(subjects, keyed_generator("labelled", seed).permutation(known)[:count])]
 
 

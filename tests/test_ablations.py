@@ -16,6 +16,7 @@ from fixtures_results import page_data
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
+from data_modules.folds import LabelConfig
 from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.ladder import Method, with_blind
 from fau_mae.runs.experiment import load_experiment
@@ -92,26 +93,26 @@ def test_blind_rows_leave_out_ablations_and_methods_of_one_severity() -> None:
 
 def test_few_labels_run_to_their_table(fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path) -> None:
     run = ["run", "synthetic_scarce", "--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
-    assert fau_mae(*run, "--set", "data.labelled_subjects=2") == 0
+    assert fau_mae(*run, "--set", "data.labels.subjects=2") == 0
     results = pd.read_parquet(tmp_path / "r/results.parquet")
     assert set(results["method"]) == {"clean", "reconstruct", "augmented", "dropped", "student"}
 
 
-def module(store: FaceStore, **options) -> FaceDataModule:
-    return FaceDataModule(store.path, num_folds=3, grid=4, batch_size=4, augment=False, **options)
+def module(store: FaceStore, labels: LabelConfig = LabelConfig()) -> FaceDataModule:  # noqa: B008 - frozen
+    return FaceDataModule(store.path, num_folds=3, grid=4, batch_size=4, augment=False, labels=labels)
 
 
 def test_unlabelled_people_lend_their_pictures_alone(tiny_store: FaceStore) -> None:
     everyone = module(tiny_store)
-    few = module(tiny_store, labelled_subjects=2)
-    both = module(tiny_store, labelled_subjects=2, with_unlabelled=True)
+    few = module(tiny_store, LabelConfig(2))
+    both = module(tiny_store, LabelConfig(2, with_unlabelled=True))
     people = tiny_store.column("subject")
     assert len(set(people[few.split.train])) == 2
     assert sorted(both.split.train) == sorted(everyone.split.train)
     for split in ("validation", "test"):
         assert np.array_equal(getattr(few.split, split), getattr(everyone.split, split))
     assert few.prevalence().tolist() == both.prevalence().tolist() != everyone.prevalence().tolist()
-    more = module(tiny_store, labelled_subjects=3)
+    more = module(tiny_store, LabelConfig(3))
     assert set(few.split.train) < set(more.split.train)  # a greater number adds people
 
     truth = {int(i): row for i, row in zip(tiny_store.column("sample_id"), tiny_store.column("labels"))}
@@ -131,8 +132,8 @@ def test_unlabelled_people_lend_their_pictures_alone(tiny_store: FaceStore) -> N
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.8])
 def test_labelled_faces_are_repeated_to_their_share(tiny_store: FaceStore, share: float) -> None:
-    plain = module(tiny_store, labelled_subjects=1, with_unlabelled=True)
-    data = module(tiny_store, labelled_subjects=1, with_unlabelled=True, labelled_share=share)
+    plain = module(tiny_store, LabelConfig(1, with_unlabelled=True))
+    data = module(tiny_store, LabelConfig(1, with_unlabelled=True, share=share))
     rows = data._repeated()
     labelled = np.isin(rows, data.labelled)
     assert sorted(set(rows)) == sorted(data.split.train) == sorted(plain.split.train)
@@ -184,5 +185,5 @@ def test_intensities_teach_where_no_label_is_known(tiny_store: FaceStore) -> Non
 
 @pytest.mark.parametrize("count", [99, -1])
 def test_more_labelled_people_than_there_are_is_refused(tiny_store: FaceStore, count: int) -> None:
-    with pytest.raises(UserError, match=r"labelled_subjects is -?\d+, but"):
-        module(tiny_store, labelled_subjects=count)
+    with pytest.raises(UserError, match=r"labels.subjects is -?\d+, but"):
+        module(tiny_store, LabelConfig(count))

@@ -13,6 +13,7 @@ from fixtures_training import QUICKSTART, fit
 
 from data_modules.batch import FaceBatch
 from data_modules.face_data import FaceDataModule
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
 from data_modules.stores.store import FaceStore
@@ -55,7 +56,7 @@ class GreyFinder(TokenDetector):
 
 
 def data_of(store: FaceStore, fill: str = "grey") -> FaceDataModule:
-    return FaceDataModule(store.path, num_folds=3, grid=4, batch_size=8, fill=fill)
+    return FaceDataModule(store.path, num_folds=3, grid=4, batch_size=8, occlusion=OcclusionConfig(fill=fill))
 
 
 def test_a_checkpoint_adds_blind_rows_to_the_evaluation(
@@ -107,7 +108,7 @@ def test_few_tokens_of_a_whole_face_are_taken_for_hidden(
     )
     detector = load_detector(checkpoint)
     trained = yaml.safe_load((tmp_path / "detector/config.yaml").read_text())["data"]
-    faces = FaceDataModule(**trained).ladder_dataloader("validation", OcclusionSpec("none", 0.0))
+    faces = FaceDataModule.from_settings(trained).ladder_dataloader("validation", OcclusionSpec("none", 0.0))
     with torch.inference_mode():
         shown = torch.cat([detector.visible(batch.image).flatten() for batch in faces])  # True = visible
     assert (~shown).float().mean().item() == pytest.approx(0.25, abs=1.5 / len(shown))

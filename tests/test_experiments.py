@@ -10,7 +10,7 @@ from conftest import TINY
 from fixtures_datasets import write_bp4d, write_disfa
 
 from data_modules.stores.store import FaceStore
-from fau_mae.runs.config_files import experiments_root, read_config
+from fau_mae.runs.config_files import experiments_root, merge, read_config
 from fau_mae.runs.experiment import load_experiment
 
 FauMae = Callable[..., int]
@@ -40,7 +40,7 @@ def test_print_config_shows_the_whole_of_a_stage(fau_mae: FauMae, capsys, path: 
     shown = yaml.safe_load(capsys.readouterr().out)
     written = read_config(path)
     assert shown["model"]["class_path"] == written["model"]["class_path"]
-    assert written.get("data", {}).items() <= shown["data"].items()
+    assert merge(shown["data"], written.get("data", {})) == shown["data"]
     assert "base" not in shown and shown["trainer"]["gradient_clip_val"] == 1.0
 
 
@@ -70,7 +70,12 @@ def test_every_stage_opens_with_its_command_and_cost(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "nearest"),
-    [("--data.batchsize=4", "batch_size"), ("--model.init_args.optim.layerdecay=1", "layer_decay")],
+    [
+        ("--data.batchsize=4", "batch_size"),
+        ("--data.occlusion.knds=[block]", "kinds"),
+        ("--data.labels.withunlabelled=true", "with_unlabelled"),
+        ("--model.init_args.optim.layerdecay=1", "layer_decay"),
+    ],
 )
 def test_an_unknown_key_names_the_nearest_one_before_any_work(
     fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys, change: str, nearest: str

@@ -11,13 +11,15 @@ from data_modules.augment import FaceAugmentation
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.folds import split_rows
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
 
 
 def module(source: FaceStore, **settings) -> FaceDataModule:
+    occlusion = OcclusionConfig(kinds=("patches", "block"))
     return FaceDataModule(
-        **{"store": source.path, "grid": 4, "batch_size": 4, "kinds": ("patches", "block"), **settings}
+        **{"store": source.path, "grid": 4, "batch_size": 4, "occlusion": occlusion, **settings}
     )
 
 
@@ -40,7 +42,7 @@ def test_an_epoch_differs_from_the_next_and_repeats_itself(tiny_store: FaceStore
 
 
 def test_the_mask_says_what_is_hidden(tiny_store: FaceStore) -> None:
-    data = module(tiny_store, fill="grey")
+    data = module(tiny_store, occlusion=OcclusionConfig(fill="grey"))
     batch = next(iter(data.ladder_dataloader("test", OcclusionSpec("patches", 0.5))))
     assert batch.visible.shape == (4, 16) and (batch.visible.sum(1) == 8).all()
     changed = (batch.image != batch.clean).any(1).reshape(4, 4, 12, 4, 12).any(4).any(2).reshape(4, 16)
@@ -88,7 +90,7 @@ def test_prevalence_leaves_unknown_labels_out(tiny_store: FaceStore) -> None:
         ({"fold": 4}, "fold 4 does not exist"),
         ({"num_folds": 40}, "too few for 40 folds"),
         ({"grid": 7}, "not a multiple"),
-        ({"kinds": ("patchs",)}, "patches"),
+        ({"occlusion": OcclusionConfig(("patchs",))}, "patches"),
         ({"store": Path("nowhere")}, "not a store"),
     ],
 )
@@ -145,7 +147,7 @@ def test_colour_changes_and_grey_stays_grey() -> None:
 
 
 def test_a_batch_is_its_single_faces(tiny_store: FaceStore) -> None:
-    dataset = module(tiny_store, fill="donor").dataset(augment=True)
+    dataset = module(tiny_store, occlusion=OcclusionConfig(fill="donor")).dataset(augment=True)
     for spec in (
         OcclusionSpec("none", 0.0, 1),
         OcclusionSpec("block", 0.4, 1),

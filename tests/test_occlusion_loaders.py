@@ -1,5 +1,6 @@
 """Occlusion through FaceDataModule: the same masks with any number of workers and ranks; curriculum and targets."""
 
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,16 +11,21 @@ from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.apply import occlude
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec, token_visibility
 from data_modules.stores.store import FaceStore
 
 KINDS = ("patches", "au_targeted", "hand", "other_face")
+OCCLUSION = {field.name for field in fields(OcclusionConfig)}
 
 
 def module(store: FaceStore, rank: int = 0, world_size: int = 1, **settings) -> FaceDataModule:
     """A data module as one of `world_size` processes holds it; the step is 8 faces over all of them."""
-    options = {"grid": 4, "kinds": KINDS, "clean_share": 0.0, **settings}
-    data = FaceDataModule(store.path, batch_size=8 // world_size, **options)
+    options = {"grid": 4, **settings}
+    occlusion = OcclusionConfig(
+        **{"kinds": KINDS, "clean_share": 0.0, **{k: options.pop(k) for k in OCCLUSION & set(options)}}
+    )
+    data = FaceDataModule(store.path, batch_size=8 // world_size, occlusion=occlusion, **options)
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size)
     return data
 

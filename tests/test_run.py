@@ -16,6 +16,7 @@ from fixtures_wandb import offline_records, summary
 from skimage.data import astronaut
 
 from data_modules.face_data import FaceDataModule
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
 from fau_mae.models.backbone.decoder import reconstruct
@@ -75,7 +76,7 @@ def test_examples_hold_the_picture_that_reconstruct_reads(done: Path) -> None:
     examples = pd.read_parquet(folder / "predictions/test/examples.parquet")
     assert (examples["reconstruction"].isna() == (examples["severity"] == 0)).all()
     trained = yaml.safe_load((folder / "teacher/config.yaml").read_text())["data"]
-    data = FaceDataModule(**{**trained, "kinds": (), "fill": "grey"})
+    data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig())
     mae = load_mae(folder / "pretrain/checkpoints/last.ckpt")
     teacher = load_au_model(folder / "teacher/checkpoints/last.ckpt").model
     for kind in ("patches", "block"):

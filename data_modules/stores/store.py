@@ -55,6 +55,11 @@ class StoreInfo:
     options: dict[str, Any] = field(default_factory=dict)  # of `prepare`: crop preset, seed, versions, ...
     counts: dict[str, int] = field(default_factory=dict)  # rows, and what was skipped and why
 
+    @property
+    def preset(self) -> str:
+        """How its faces are cropped, one of `faces.alignment.PRESETS`; rendered ones as `canonical`."""
+        return str(self.options.get("preset", "canonical"))
+
 
 def sample_id(dataset: str, subject: str, task: str, frame: int) -> int:
     """A 63-bit number that names this frame on every machine; masks are keyed on it."""

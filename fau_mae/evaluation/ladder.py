@@ -17,6 +17,7 @@ from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import CLEAN, FaceDataModule
 from data_modules.facs import au_name
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import encode_image
 from fau_mae.evaluation.mask_quality import mask_quality
@@ -296,7 +297,7 @@ def evaluate_checkpoint(
         **split,
         image_size=loaded.recipe["image_size"],
         grid=loaded.recipe["grid"],
-        fill=fill,
+        occlusion=OcclusionConfig(fill=fill),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = checkpoint.resolve().parent.parent.name or "model"

@@ -28,6 +28,8 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
+from data_modules.folds import LabelConfig
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.stores.store import write_atomically
 from fau_mae import tasks, tracking
 from fau_mae.distillation import DistilConfig
@@ -39,7 +41,8 @@ from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
 
 _STRICT = {"exit_on_error": False}
-OPTION_GROUPS = (OptimConfig, AULossConfig, DistilConfig)  # nested under a model's init_args
+# Nested under a model's init_args and under data.
+OPTION_GROUPS = (OptimConfig, AULossConfig, DistilConfig, OcclusionConfig, LabelConfig)
 
 
 class StageCLI(LightningCLI):
@@ -74,7 +77,12 @@ class StageCLI(LightningCLI):
             data = self.datamodule
             loggers.append(
                 tracking.wandb_logger(
-                    out, config.experiment, data.fold, data.seed, data.store.info.dataset, data.kinds
+                    out,
+                    config.experiment,
+                    data.fold,
+                    data.seed,
+                    data.store.info.dataset,
+                    data.occlusion.kinds,
                 )
             )
         given = self._get(self.config_init, "trainer")

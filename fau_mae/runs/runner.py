@@ -166,10 +166,11 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     import torch
 
     from data_modules.face_data import FaceDataModule
+    from data_modules.occlusion.config import OcclusionConfig
     from fau_mae.evaluation import ladder as sweep
 
     trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())["data"]
-    data = FaceDataModule(**{**trained, "kinds": (), "fill": experiment.ladder["fill"]})
+    data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig(fill=experiment.ladder["fill"]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     methods = []
     for name, made in experiment.compared().items():
