@@ -7,9 +7,9 @@ class UserError(Exception):
     """Wrong use or bad input. The message is one line: what is wrong, where, and what to do. Exit code 2."""
 
 
-class Stopped(Exception):
-    """A signal asked this process to stop; what is done is on disk. Exit code 128 + signal, as shells have it."""
+class Stopped(BaseException):
+    """A signal asked this process to stop. Exit code 128 + signal, as shells have it. `except Exception` lets it by."""
 
     def __init__(self, signum: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name}; the same command goes on from here")
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.exit_code = 128 + signum

@@ -6,11 +6,9 @@ rows of them. Each process holds a few frames at a time, so memory does not grow
 
 import hashlib
 import json
-import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +22,7 @@ from data_modules.errors import UserError
 from data_modules.faces.alignment import PRESETS
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import StoreWriter, Tally
+from data_modules.workers import worker_pool
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
 CROP_VERSION = 2  # raise when the same options give other crops than before
@@ -137,16 +136,11 @@ def _run_all(
                 write_sequence(writer, source.read, name, source.jobs[name], states[name])
                 bar.advance(task)
             return
-        context = multiprocessing.get_context("spawn")  # a fork of torch's threads can hang
-        with ProcessPoolExecutor(workers, context, _start_worker, (writer, source.read)) as pool:
-            futures = [pool.submit(_work, name, source.jobs[name], states[name]) for name in names]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.advance(task)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        with worker_pool(workers, _start_worker, writer, source.read) as submit:
+            futures = [submit(_work, name, source.jobs[name], states[name]) for name in names]
+            for future in as_completed(futures):
+                future.result()
+                bar.advance(task)
 
 
 _worker_writes: Callable[
@@ -155,7 +149,7 @@ _worker_writes: Callable[
 
 
 def _start_worker(writer: StoreWriter, read: Callable[[Any, Tally], Iterator[SourceFrame]]) -> None:
-    """One thread per process, and no life after the parent's: a killed `prepare` must not go on writing."""
+    """One thread per process."""
     global _worker_writes
     _worker_writes = partial(write_sequence, writer, read)
     import cv2
@@ -163,14 +157,6 @@ def _start_worker(writer: StoreWriter, read: Callable[[Any, Tally], Iterator[Sou
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _work(name: str, job: Any, fingerprint: str) -> None:

@@ -1,11 +1,9 @@
 """The synthetic data set: rendered faces with exactly known AUs, written as a store."""
 
 import importlib.metadata
-import multiprocessing
 import os
-import threading
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.renderer import LARGEST, RENDERER_VERSION, SMALLEST, Frame
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS, named_style
+from data_modules.workers import worker_pool
 
 DATASET = "synthetic"
 CLIP_TASK = "clip"
@@ -136,27 +135,10 @@ def _render_missing(writer: StoreWriter, missing: list[int], workers: int, progr
         for number in track(missing, "rendering faces", disable=not progress):
             _write_identity(writer, number)
         return
-    context = multiprocessing.get_context("spawn")  # forking a process that holds torch's threads can hang
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
-        futures = [pool.submit(_write_identity, writer, number) for number in missing]
-        try:
-            for future in track(as_completed(futures), "rendering faces", len(futures), disable=not progress):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    """One thread per process, and no life after the parent's: a killed run must not go on writing."""
-    cv2.setNumThreads(1)
-
-    def follow_parent() -> None:
-        if parent := multiprocessing.parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow_parent, daemon=True).start()
+    with worker_pool(workers, cv2.setNumThreads, 1) as submit:
+        futures = [submit(_write_identity, writer, number) for number in missing]
+        for future in track(as_completed(futures), "rendering faces", len(futures), disable=not progress):
+            future.result()
 
 
 def _write_identity(writer: StoreWriter, number: int) -> None:

@@ -1,4 +1,7 @@
-"""The `fau-mae` command. Exit 0 on success, 2 for wrong use or bad input with one clear line, 130 on Ctrl-C."""
+"""The `fau-mae` command.
+
+Exit 0 on success, 2 for wrong use or bad input with one clear line, 130 on Ctrl-C, 143 on SIGTERM.
+"""
 
 import argparse
 import contextlib
@@ -24,6 +27,7 @@ from fau_mae.commands import (
     save,
     sweep,
 )
+from fau_mae.signals import hold_signals, raising_stopped
 from fau_mae.sweeps.sweep_file import name_trial
 
 COMMANDS = (  # in the order of the help
@@ -41,11 +45,21 @@ COMMANDS = (  # in the order of the help
     save,
 )
 
+RESUMABLE = (
+    *lightning.NAMES[:1],
+    "prepare",
+    "run",
+    "evaluate",
+    "sweep",
+)  # keep what they have done when stopped
 
+
+@raising_stopped()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = name_trial(sys.argv[1:] if argv is None else argv)
+        arguments = name_trial(arguments)
         if arguments[:1] and arguments[0] in lightning.NAMES:
             lightning.run(arguments)
         else:
@@ -55,11 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fau-mae: {error}", file=sys.stderr)
         return 2
     except Stopped as error:
-        print(f"fau-mae: {error}", file=sys.stderr)
+        hint = "; the same command goes on from here" if arguments[0] in RESUMABLE else ""
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # one process speaks for all of a training
+            print(f"fau-mae: {error}{hint}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("fau-mae: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
     return 0
@@ -90,7 +103,10 @@ def entry() -> None:
     _keep_freed_memory()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     os.environ.setdefault("WANDB_SILENT", "true")
-    sys.exit(main())
+    code = main()
+    if code > 128:
+        hold_signals()
+    sys.exit(code)
 
 
 def _keep_freed_memory() -> None:

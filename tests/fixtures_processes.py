@@ -1,6 +1,7 @@
 """Trainings in processes of their own: two ranks on this machine, and a signal sent at a step that is known."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,49 @@ def in_processes(
     return subprocess.run(
         [sys.executable, str(script), *line], capture_output=True, text=True, env=env, cwd=folder, timeout=300
     )
+
+
+def start_command(folder: Path, line: list[object], **environment: str) -> subprocess.Popen[str]:
+    """Start `fau-mae LINE` in `folder`, in a process group of its own, as a shell would: Ctrl-C is not ignored."""
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        **environment,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "fau_mae.cli", *map(str, line)],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def alive_below(pid: int) -> list[int]:
+    """Processes below `pid` that are alive, from /proc."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        children = parents.get(todo.pop(), [])
+        found += children
+        todo += children
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended but is not yet waited for has no command line left."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import TINY
+from fixtures_processes import alive_below, is_alive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -295,32 +296,6 @@ def sweep_line(file: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "fau_mae.cli", "sweep", str(file), *more]
 
 
-def descendants(pid: int) -> list[int]:
-    """Processes below `pid` that are alive, from /proc."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if fields[0] != "Z":
-            parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, todo = [], [pid]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended but is not yet waited for has no command line left."""
-    try:
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
-    except OSError:
-        return False
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -344,7 +319,7 @@ def test_a_sweep_of_8_trials_killed_after_3_goes_on_with_the_other_5(
     while len(over()) < 3:
         assert first.poll() is None, "the sweep ended before it could be killed"
         time.sleep(0.2)
-    family = descendants(first.pid)
+    family = alive_below(first.pid)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     alive = lambda: [pid for pid in family if is_alive(pid)]  # noqa: E731

@@ -19,8 +19,11 @@ def add(commands: Commands) -> None:
 def run(arguments: Sequence[str]) -> None:
     """Run `fit`, `validate` or `test`; a stage that was trained says how to send its W&B runs."""
     from fau_mae.runs.lightning_cli import run_lightning
+    from fau_mae.runs.processes import die_with_parent
     from fau_mae.tracking import sync_line
 
+    if os.environ.get("LOCAL_RANK"):
+        die_with_parent()
     out = run_lightning(arguments)
     if arguments[0] == "fit" and not os.environ.get("LOCAL_RANK") and (line := sync_line(out)):
         print(line)

@@ -19,9 +19,10 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from data_modules.errors import Stopped
+from fau_mae.signals import SAME_SECONDS, STOPS
 
 LAST = "last.ckpt"
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is how Slurm announces a preemption
+_STOPS = (*STOPS, signal.SIGUSR1)  # the last is how Slurm announces a preemption
 
 
 class WholeFilesIO(TorchCheckpointIO):
@@ -63,6 +64,7 @@ class Interruption(Callback):
         self.path, self.seconds = folder / LAST, 60 * minutes
         self._asked = self._stopping = 0  # number of a signal, 0 = none
         self._saved_step = -1
+        self._asked_at = 0.0
         self._replaced: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -72,9 +74,11 @@ class Interruption(Callback):
             self._replaced = {signum: signal.signal(signum, self._ask) for signum in _STOPS}
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:
-        if signum == signal.SIGINT and self._asked:
-            raise KeyboardInterrupt
-        self._asked = signum
+        now = time.monotonic()
+        if signum == signal.SIGINT and self._asked and now - self._asked_at > SAME_SECONDS:
+            raise Stopped(signum)
+        if not self._asked:
+            self._asked, self._asked_at = signum, now
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.is_last_batch or not _step_is_complete(trainer):
@@ -106,6 +110,8 @@ class Interruption(Callback):
         for signum, handler in self._replaced.items():
             signal.signal(signum, handler)
         self._replaced = {}
+        if self._asked:  # after the last step, where none looks at it any more
+            raise Stopped(self._asked)
 
 
 def _step_is_complete(trainer: L.Trainer) -> bool:

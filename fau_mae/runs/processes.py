@@ -2,7 +2,11 @@
 
 import ctypes
 import signal
+import subprocess
 import sys
+from collections.abc import Sequence
+
+from data_modules.errors import Stopped
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -14,3 +18,17 @@ def die_with_parent() -> None:
     """
     if _libc is not None:
         _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def run_to_its_end(command: Sequence[str]) -> int:
+    """Run a training and return its exit code; when this process is stopped, the training first finishes its step."""
+    with subprocess.Popen(command, preexec_fn=die_with_parent) as training:
+        try:
+            return training.wait()
+        except Stopped:
+            training.terminate()  # not Ctrl-C, which the terminal may have sent it as well: a second one hurries
+            training.wait()
+            raise
+        except BaseException:
+            training.kill()
+            raise

@@ -9,7 +9,6 @@ with other settings in the same folder is refused rather than mixed in.
 import dataclasses
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from data_modules.stores.store import write_atomically
 from fau_mae import tracking
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from, with_overrides
 from fau_mae.runs.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
-from fau_mae.runs.processes import die_with_parent
+from fau_mae.runs.processes import run_to_its_end
 
 
 def run_experiment(
@@ -148,13 +147,11 @@ def _run_fold(experiment: Experiment, out: Path, store: Path, fold: int, seed: i
 def _launch(stage: StagePlan) -> None:
     """Train in this process, or in one of its own where Lightning starts more, which repeat their command line."""
     if needs_processes(stage.line):
-        done = subprocess.run(
-            [sys.executable, "-m", "fau_mae.cli", *stage.line], check=False, preexec_fn=die_with_parent
-        )
-        if done.returncode > 128:
-            raise Stopped(done.returncode - 128)
-        if done.returncode:
-            raise UserError(f"the stage ended with exit code {done.returncode}; its own message is above")
+        code = run_to_its_end([sys.executable, "-m", "fau_mae.cli", *stage.line])
+        if code > 128:
+            raise Stopped(code - 128)
+        if code:
+            raise UserError(f"the stage ended with exit code {code}; its own message is above")
     else:
         from fau_mae.runs.lightning_cli import run_lightning
 
