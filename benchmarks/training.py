@@ -11,8 +11,9 @@ import time
 import torch
 from timm.layers import Attention
 
+from data_modules.batch import FaceShape
 from data_modules.facs import SYNTHETIC_AUS, au_region
-from fau_mae.models.au_model import AUModel
+from fau_mae.models.au_model import AUModel, AUModelConfig
 
 BATCH, SIZE, GRID = 48, 96, 8
 
@@ -31,11 +32,11 @@ def step_ms(model: AUModel, visible_share: float) -> float:
 
 
 def main() -> None:
-    regions = [au_region(au) for au in SYNTHETIC_AUS]
+    faces = FaceShape(SIZE, GRID, tuple(au_region(au) for au in SYNTHETIC_AUS), "canonical")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, batch {BATCH}, micro encoder")
     for stem in ("linear", "gradient"):
         for fused in (False, True):
-            model = AUModel(SIZE, GRID, regions, "micro", stem, layers=(-1,))
+            model = AUModel(AUModelConfig("micro", stem, layers=(-1,)), faces)
             for module in model.encoder.modules():
                 if isinstance(module, Attention):
                     module.fused_attn = fused  # type: ignore[misc]  # final for TorchScript only

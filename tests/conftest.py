@@ -15,7 +15,7 @@ from data_modules.stores.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
 
 TINY = [  # makes any shipped stage run in seconds on `tiny_store`
-    "--model.init_args.size=nano",
+    "--model.init_args.net.size=nano",
     "--trainer.max_epochs=1",
     "--trainer.limit_train_batches=2",
     "--trainer.limit_val_batches=1",

@@ -2,10 +2,12 @@
 
 import torch
 
+from data_modules.batch import FaceShape
 from data_modules.facs import SYNTHETIC_AUS, au_region
 
 GRID, SIZE = 4, 48
-REGIONS = [au_region(au) for au in SYNTHETIC_AUS]
+REGIONS = tuple(au_region(au) for au in SYNTHETIC_AUS)
+FACES = FaceShape(SIZE, GRID, REGIONS, "canonical")
 
 
 def faces(count: int) -> torch.Tensor:

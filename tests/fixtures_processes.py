@@ -15,17 +15,17 @@ from fau_mae.runs.config_files import experiments_root
 _CUT = """
 import os, sys
 from fau_mae import cli
-from fau_mae.tasks import au_task, pretrain
+from fau_mae.tasks.stage import Stage
 
-reseed = pretrain.reseed_step
+begin = Stage.on_train_batch_start
 rank, epoch, step, signum = map(int, os.environ.get("CUT", "-1,0,0,0").split(","))
 
-def cut(module, now):
+def cut(module, batch, now):
     if (module.global_rank, module.current_epoch, now) == (rank, epoch, step):
         os.kill(os.getpid(), signum)
-    reseed(module, now)
+    begin(module, batch, now)
 
-pretrain.reseed_step = au_task.reseed_step = cut
+Stage.on_train_batch_start = cut
 sys.exit(cli.main())
 """
 

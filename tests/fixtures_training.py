@@ -56,18 +56,17 @@ SAVE_EVERY_STEP = "--checkpoint_minutes=0"
 @contextmanager
 def power_cut(epoch: int, step: int) -> Iterator[None]:
     """Raise before this step of this epoch; every earlier step must have been trained, this process' first included."""
-    from fau_mae.tasks import pretrain
+    from fau_mae.tasks.stage import Stage
 
-    reseed = pretrain.reseed_step
+    begin = Stage.on_train_batch_start
 
-    def cut(module, now: int) -> None:
+    def cut(module, batch, now: int) -> None:
         if (module.current_epoch, now) == (epoch, step):
             raise RuntimeError("power cut")
-        reseed(module, now)
+        begin(module, batch, now)
 
     with pytest.MonkeyPatch.context() as monkey:
-        for target in ("fau_mae.tasks.pretrain", "fau_mae.tasks.au_task"):
-            monkey.setattr(f"{target}.reseed_step", cut)
+        monkey.setattr(Stage, "on_train_batch_start", cut)
         yield
 
 

@@ -19,13 +19,14 @@ from data_modules.face_data import FaceDataModule
 from data_modules.folds import LabelConfig
 from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.ladder import Method, with_blind
+from fau_mae.models.au_model import AUModelConfig
 from fau_mae.runs.experiment import load_experiment
 from fau_mae.tasks import Student
 
 FauMae = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("no_wandb")
 SMALL = [flag for flag in TINY if "model." not in flag]
-SMALL += ["--model.init_args.size=micro", "--data.image_size=48", "--ladder.severities=[0.25,0.5,0.75]"]
+SMALL += ["--model.init_args.net.size=micro", "--data.image_size=48", "--ladder.severities=[0.25,0.5,0.75]"]
 SMALL_RUN = [word for flag in SMALL for word in ("--set", flag.removeprefix("--"))]
 
 
@@ -145,9 +146,8 @@ def test_labelled_faces_are_repeated_to_their_share(tiny_store: FaceStore, share
 
 def test_a_label_weighs_the_same_beside_unlabelled_faces(tiny_store: FaceStore) -> None:
     """Half of the faces labelled, half of the loss: as if every face had a label, and the others' were met."""
-    student = Student(
-        size="nano", stem="gradient", node_weight=0, edge_weight=0, logit_weight=0, layers=(-1,)
-    )
+    net = AUModelConfig("nano", "gradient", layers=(-1,))
+    student = Student(net, node_weight=0, edge_weight=0, logit_weight=0)
     data = module(tiny_store)
     student._trainer = SimpleNamespace(
         datamodule=data, ckpt_path=None, strategy=None, estimated_stepping_batches=9
@@ -161,15 +161,8 @@ def test_a_label_weighs_the_same_beside_unlabelled_faces(tiny_store: FaceStore) 
 
 
 def test_intensities_teach_where_no_label_is_known(tiny_store: FaceStore) -> None:
-    student = Student(
-        size="nano",
-        stem="gradient",
-        node_weight=0,
-        edge_weight=0,
-        logit_weight=0,
-        layers=(-1,),
-        intensity="ordinal",
-    )
+    net = AUModelConfig("nano", "gradient", layers=(-1,), intensity="ordinal")
+    student = Student(net, node_weight=0, edge_weight=0, logit_weight=0)
     data = module(tiny_store)
     student._trainer = SimpleNamespace(
         datamodule=data, ckpt_path=None, strategy=None, estimated_stepping_batches=9

@@ -8,23 +8,24 @@ import pytest
 import timm
 import torch
 from conftest import TINY
+from fixtures_models import FACES, REGIONS, SIZE
 from fixtures_training import QUICKSTART, fit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from data_modules.batch import FaceShape
 from data_modules.errors import UserError
-from data_modules.facs import SYNTHETIC_AUS, au_region
+from data_modules.facs import SYNTHETIC_AUS
 from data_modules.stores.store import FaceStore
-from fau_mae.models.au_model import AUModel
+from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.backbone.decoder import MaskedDecoder
-from fau_mae.models.backbone.encoder import SIZES, MaskedEncoder
-from fau_mae.models.backbone.stems import patchify
+from fau_mae.models.backbone.encoder import SIZES, BackboneConfig, MaskedEncoder
+from fau_mae.models.backbone.patches import patchify
 from fau_mae.weights.checkpoints import load_au_model, start_from, start_mae_from
 from fau_mae.weights.foreign import resize_positions
 
-SIZE, GRID, PATCH = 48, 4, 12
+PATCH = 12
 WIDTH, DEPTH, HEADS, DECODER, DECODER_DEPTH, _ = SIZES["nano"]
-REGIONS = [au_region(au) for au in SYNTHETIC_AUS]
 
 
 def vision_transformer(**changes) -> VisionTransformer:
@@ -74,8 +75,8 @@ FORMS = {
 def test_the_encoder_computes_what_the_original_does(form: str, tmp_path: Path) -> None:
     """Learned positions with one for the class token, every weight random: tokens agree with timm's forward."""
     original = vision_transformer()
-    model = AUModel(SIZE, GRID, REGIONS, "nano", "linear").eval()
-    start_from(model, saved(tmp_path, FORMS[form](original.state_dict())))
+    model = AUModel(AUModelConfig("nano"), FACES).eval()
+    start_from(model, SYNTHETIC_AUS, saved(tmp_path, FORMS[form](original.state_dict())))
     image = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
     wanted = original.forward_features(model.encoder.normalise(image))  # (B, 1+N, D)
     latents = model.encoder(image)
@@ -87,8 +88,8 @@ def test_maes_decoder_comes_along_with_its_pixels_in_our_order(tmp_path: Path) -
     state = mae_state(vision_transformer())
     picture = torch.arange(3.0 * PATCH**2).reshape(1, 3, PATCH, PATCH)
     state["decoder_pred.bias"] = picture[0].permute(1, 2, 0).flatten()  # y, x, channel
-    encoder = MaskedEncoder(SIZE, GRID, "nano")
-    decoder = MaskedDecoder(encoder, "nano")
+    encoder = MaskedEncoder(BackboneConfig("nano"), FACES)
+    decoder = MaskedDecoder(encoder, BackboneConfig("nano"))
     start_mae_from(encoder, decoder, saved(tmp_path, {"model": state}))
     torch.testing.assert_close(decoder.pixels.bias.detach(), patchify(picture, PATCH)[0, 0])
     for ours, theirs in (
@@ -109,16 +110,16 @@ def test_positions_are_resized_to_another_grid(tmp_path: Path) -> None:
         resized[:, 1:3], (torch.arange(4) + 0.5)[1:3].expand(4, 2) / 4, atol=0.02, rtol=0
     )
     assert resize_positions(ramp, 8) is ramp
-    model = AUModel(96, 8, REGIONS, "nano", "linear")
-    start_from(model, saved(tmp_path, vision_transformer().state_dict()))
+    model = AUModel(AUModelConfig("nano"), FaceShape(96, 8, REGIONS, "canonical"))
+    start_from(model, SYNTHETIC_AUS, saved(tmp_path, vision_transformer().state_dict()))
     assert model.encoder.pos_embed.shape == (1, 64, WIDTH)
 
 
 def test_fine_tuned_models_lend_their_last_norm_and_their_classifier_is_left(tmp_path: Path) -> None:
     original = vision_transformer(global_pool="avg", num_classes=7)
     assert "norm.weight" not in original.state_dict()
-    model = AUModel(SIZE, GRID, REGIONS, "nano", "linear")
-    start_from(model, saved(tmp_path, original.state_dict()))
+    model = AUModel(AUModelConfig("nano"), FACES)
+    start_from(model, SYNTHETIC_AUS, saved(tmp_path, original.state_dict()))
     assert torch.equal(model.encoder.norm.weight, original.fc_norm.weight)
 
 
@@ -141,10 +142,10 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(
     state = dict(vision_transformer(**changes).state_dict())
     if spoil:
         spoil(state)
-    model = AUModel(SIZE, GRID, REGIONS, "nano", stem)
+    model = AUModel(AUModelConfig("nano", stem), FACES)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(UserError, match=words):
-        start_from(model, saved(tmp_path, {"model": state}))
+        start_from(model, SYNTHETIC_AUS, saved(tmp_path, {"model": state}))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -158,12 +159,12 @@ def test_hub_names_go_through_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         return vision_transformer()
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    model = AUModel(SIZE, GRID, REGIONS, "nano", "linear")
-    start_from(model, "timm:vit_base_patch16_224.mae")
-    start_from(model, "hf-hub:somebody/some-vit")
+    model = AUModel(AUModelConfig("nano"), FACES)
+    start_from(model, SYNTHETIC_AUS, "timm:vit_base_patch16_224.mae")
+    start_from(model, SYNTHETIC_AUS, "hf-hub:somebody/some-vit")
     assert asked == ["vit_base_patch16_224.mae", "hf-hub:somebody/some-vit"]
     with pytest.raises(UserError, match="could not fetch timm:missing: Unknown model"):
-        start_from(model, "timm:missing")
+        start_from(model, SYNTHETIC_AUS, "timm:missing")
 
 
 class Malice:
@@ -176,7 +177,7 @@ class Malice:
 def test_nothing_but_tensors_is_unpickled(tmp_path: Path, capsys) -> None:
     path = saved(tmp_path, {"model": vision_transformer().state_dict(), "extra": Malice()})
     with pytest.raises(UserError, match="UnpicklingError"):
-        start_from(AUModel(SIZE, GRID, REGIONS, "nano", "linear"), path)
+        start_from(AUModel(AUModelConfig("nano"), FACES), SYNTHETIC_AUS, path)
     assert "unpickled" not in capsys.readouterr().out
 
 
@@ -185,7 +186,7 @@ def test_mae_weights_start_the_stages_and_safetensors_replace_checkpoints(
 ) -> None:
     """MAE's file -> pre-training goes on -> saved as safetensors -> teacher -> saved -> the same predictions."""
     mae = saved(tmp_path, {"model": mae_state(vision_transformer())})
-    store, linear = f"--data.store={tiny_store.path}", "--model.init_args.stem=linear"
+    store, linear = f"--data.store={tiny_store.path}", "--model.init_args.net.stem=linear"
     line = ["fit", "--config", QUICKSTART / "pretrain.yaml", "--out", tmp_path / "p", store, *TINY, linear]
     assert fau_mae(*line, f"--model.init_args.init_from={mae}") == 0
     pretrained, teacher = tmp_path / "mae.safetensors", tmp_path / "teacher.safetensors"
@@ -197,6 +198,6 @@ def test_mae_weights_start_the_stages_and_safetensors_replace_checkpoints(
     a, b = load_au_model(last), load_au_model(teacher)
     image = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
     assert torch.equal(a.model(image).logits, b.model(image).logits)
-    assert a.aus == b.aus and a.uses_mask == b.uses_mask
+    assert a.aus == b.aus and a.about.uses_mask == b.about.uses_mask
     assert fau_mae("save", last, "--out", tmp_path / "weights.bin") == 2
     assert "must end in .safetensors" in capsys.readouterr().err

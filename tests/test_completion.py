@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from fixtures_models import GRID, REGIONS, SIZE, faces, masks
+from fixtures_models import FACES, faces, masks
 from fixtures_training import fit, losses
 from torch import Tensor
 
 from data_modules.stores.store import FaceStore
-from fau_mae.models.au_model import HEADS, AUModel
-from fau_mae.models.backbone.encoder import Latents, unpatchify
-from fau_mae.models.backbone.stems import patchify
+from fau_mae.models.au_model import AUModel, AUModelConfig
+from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.backbone.patches import patchify, unpatchify
+from fau_mae.models.heads import HEADS
 from fau_mae.models.latents.completion import latent_loss
 from fau_mae.weights.checkpoints import load_au_model
 
@@ -22,7 +23,8 @@ COUNTS = [[9, 9, 9], [3, 16, 1], [0, 5, 0]]
 
 def completed_model(head: str = "query_graph") -> AUModel:
     torch.manual_seed(3)
-    return AUModel(SIZE, GRID, REGIONS, "nano", hidden="completed", head=head, node_width=16).eval()
+    net = AUModelConfig("nano", hidden="completed", head=head, head_options={"node_width": 16})
+    return AUModel(net, FACES).eval()
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -95,7 +97,7 @@ def test_the_student_completes_reads_several_masks_and_asks_the_teacher_once(
 ) -> None:
     assert fit(fau_mae, "teacher", tiny_store, tmp_path / "teacher") == 0
     teacher = tmp_path / "teacher/checkpoints/last.ckpt"
-    chosen = options("hidden=completed", "latent_weight=0.5", "views=[0.25, 0.75]")
+    chosen = options("net.hidden=completed", "latent_weight=0.5", "views=[0.25, 0.75]")
     forward, read = AUModel.forward, []
 
     def noted(model: AUModel, image: Tensor, visible: Tensor | None = None, *rest, **more):
@@ -110,7 +112,7 @@ def test_the_student_completes_reads_several_masks_and_asks_the_teacher_once(
     for step in (read[:5], read[5:]):  # the teacher on the whole face and its mirror image, then three masks
         assert step[:2] == [None, None] and step[3:] == [0.25, 0.75]
     loaded = load_au_model(tmp_path / "student/checkpoints/last.ckpt")
-    assert loaded.recipe["hidden"] == "completed" and loaded.model.completion is not None
+    assert loaded.about.net.hidden == "completed"
     fresh = completed_model().completion.state_dict()
     learnt = loaded.model.completion.state_dict()
     assert learnt.keys() - fresh.keys() == set() and learnt["mask_token"].abs().sum() > 0

@@ -11,7 +11,7 @@ import yaml
 from conftest import TINY
 from fixtures_training import QUICKSTART, fit
 
-from data_modules.batch import FaceBatch
+from data_modules.batch import FaceBatch, FaceShape
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.fill import FILLS
@@ -19,6 +19,7 @@ from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
 from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.ladder import Method, sweep, with_blind
 from fau_mae.evaluation.mask_quality import mask_quality
+from fau_mae.models.backbone.encoder import BackboneConfig
 from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.weights.checkpoints import load_detector
 
@@ -48,7 +49,7 @@ class GreyFinder(TokenDetector):
     """A perfect detector of grey patches: a token is hidden where every pixel is 127."""
 
     def __init__(self) -> None:
-        super().__init__(48, 4, "nano")
+        super().__init__(BackboneConfig("nano"), FaceShape(48, 4, (), "canonical"))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         cells = (image == 127).float().unflatten(2, (4, 12)).unflatten(4, (4, 12))  # (B, 3, 4, 12, 4, 12)
@@ -132,7 +133,7 @@ def test_blind_methods_read_the_estimated_mask_and_nothing_else(
         ("m", "blind"),
         ("n", "none"),
     ]
-    everything = TokenDetector(48, 4, "nano")
+    everything = TokenDetector(BackboneConfig("nano"), FaceShape(48, 4, (), "canonical"))
     torch.nn.init.zeros_(everything.score.weight)
     torch.nn.init.ones_(everything.score.bias)  # finds every token hidden
     for name, detector, wanted in (("grey", GreyFinder(), 0.5), ("all", everything, 0.0)):

@@ -5,13 +5,13 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from fixtures_models import FACES
 from torch import Tensor
 
 from data_modules.errors import UserError
-from data_modules.facs import au_region
 from data_modules.stores.store import FaceStore
 from fau_mae.distillation import LOSSES, DistilConfig, edge_loss, logit_loss, node_loss
-from fau_mae.models.au_model import AUModel
+from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.au_output import AUOutput
 from fau_mae.tasks import Student
 
@@ -108,7 +108,7 @@ def test_the_ramp_rises_once_and_stays() -> None:
 
 
 def test_a_mirrored_target_is_the_mean_over_face_and_mirror_image(tiny_store: FaceStore) -> None:
-    model = AUModel(48, 4, [au_region(au) for au in tiny_store.info.aus], "nano", "gradient").eval()
+    model = AUModel(AUModelConfig("nano", "gradient"), FACES).eval()
     student = Student(distil=DistilConfig(mirrored=True))
     student._teacher = [model]
     faces = torch.from_numpy(np.stack([tiny_store.image(row) for row in range(3)])).permute(0, 3, 1, 2)

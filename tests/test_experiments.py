@@ -21,7 +21,7 @@ STAGES = [path for path in YAMLS if "class_path" in read_config(path).get("model
 TRAINED = [path for path in STAGES if "_shared" not in path.parts]
 SMALL = [  # what TINY leaves: sizes that fit pictures of 48 pixels, and a model with the layers that are mined
     *(flag for flag in TINY if "model." not in flag),
-    "--model.init_args.size=micro",
+    "--model.init_args.net.size=micro",
     "--data.image_size=48",
     "--data.num_workers=0",
     "--trainer.precision=32-true",

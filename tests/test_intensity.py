@@ -119,7 +119,7 @@ def test_ordinal_probabilities_fall_from_level_to_level() -> None:
 def test_a_stage_learns_intensities_and_reports_them(
     fau_mae: Callable[..., int], tiny_store: FaceStore, tmp_path: Path, kind: str
 ) -> None:
-    options = [f"--model.init_args.intensity={kind}", "--model.init_args.intensity_weight=0.1"]
+    options = [f"--model.init_args.net.intensity={kind}", "--model.init_args.intensity_weight=0.1"]
     assert fit(fau_mae, "teacher", tiny_store, tmp_path / "t", *options) == 0
     with (tmp_path / "t/metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -153,6 +153,6 @@ def test_a_store_without_intensities_is_refused(
         ),
     )
     assert not FaceDataModule(tiny_store.path, grid=4).has_intensities()
-    option = "--model.init_args.intensity=ordinal"
+    option = "--model.init_args.net.intensity=ordinal"
     assert fit(fau_mae, "teacher", tiny_store, tmp_path / "t", option) == 2
     assert "holds no intensities" in capsys.readouterr().err

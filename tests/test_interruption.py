@@ -40,17 +40,17 @@ def line(store: FaceStore, out: Path) -> list[str]:
 @contextmanager
 def signal_at(epoch: int, step: int, signum: int) -> Iterator[None]:
     """Send this process `signum` while it trains this step of this epoch."""
-    from fau_mae.tasks import pretrain
+    from fau_mae.tasks.stage import Stage
 
-    reseed = pretrain.reseed_step
+    begin = Stage.on_train_batch_start
 
-    def send(module, now: int) -> None:
+    def send(module, batch, now: int) -> None:
         if (module.current_epoch, now) == (epoch, step):
             os.kill(os.getpid(), signum)
-        reseed(module, now)
+        begin(module, batch, now)
 
     with pytest.MonkeyPatch.context() as monkey:
-        monkey.setattr(pretrain, "reseed_step", send)
+        monkey.setattr(Stage, "on_train_batch_start", send)
         yield
 
 

@@ -6,17 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from data_modules.batch import FaceShape
 from fau_mae import losses
 from fau_mae.models.backbone.encoder import Latents
-from fau_mae.models.heads.me_graphau import MEGraphAU
+from fau_mae.models.heads.me_graphau import MEGraphAU, MEGraphAUOptions
 
 A, C, D, V = 3, 8, 6, 5
+FACES = FaceShape(48, 4, A * ((0.0, 0.0, 1.0, 1.0),), "canonical")
 
 
 def make_head(seed: int = 0) -> MEGraphAU:
     """A head in double precision whose norms and running statistics are nothing special."""
     torch.manual_seed(seed)
-    head = MEGraphAU(D, 2, A, layers=(0, -1), width=C).double()
+    head = MEGraphAU(D, (0, 1), FACES, MEGraphAUOptions(node_width=C)).double()
     for name, value in [*head.named_parameters(), *head.named_buffers()]:
         if "norm" in name:
             value.data.copy_(torch.rand_like(value) + 0.5 if "var" in name else torch.randn_like(value))
@@ -188,7 +190,7 @@ def test_padding_never_enters_the_statistics_that_evaluation_uses() -> None:
 
 def test_frozen_norms_leave_statistics_alone_and_train_as_they_evaluate() -> None:
     torch.manual_seed(0)
-    head = MEGraphAU(D, 2, A, width=C, frozen=True).double()
+    head = MEGraphAU(D, (1,), FACES, MEGraphAUOptions(node_width=C, frozen_norms=True)).double()
     latents = make_latents([2, 5])
     before = {name: value.clone() for name, value in head.named_buffers()}
     torch.testing.assert_close(head.train()(latents).logits, head.eval()(latents).logits)

@@ -2,16 +2,18 @@
 
 import pytest
 import torch
-from fixtures_models import GRID, REGIONS, SIZE, faces, masks
+from fixtures_models import FACES, REGIONS, faces, masks
 
-from fau_mae.models.au_model import HEADS, AUModel
+from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.backbone.decoder import MaskedDecoder, reconstruct, reconstruction_loss
-from fau_mae.models.backbone.encoder import MaskedEncoder, unpatchify, visible_positions
-from fau_mae.models.backbone.stems import STEMS, patchify
+from fau_mae.models.backbone.encoder import BackboneConfig, MaskedEncoder, visible_positions
+from fau_mae.models.backbone.patches import patchify, unpatchify
+from fau_mae.models.backbone.stems import STEMS
+from fau_mae.models.heads import HEADS
 
 
 def au_model(stem: str, head: str) -> AUModel:
-    return AUModel(SIZE, GRID, REGIONS, "nano", stem, head=head, node_width=16).eval()
+    return AUModel(AUModelConfig("nano", stem, head=head, head_options={"node_width": 16}), FACES).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,7 @@ def masked_full_sequence(
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize("counts", [[9, 9, 9], [3, 16, 1], [0, 5, 0]])
 def test_gathering_equals_the_masked_full_sequence(stem: str, counts: list[int]) -> None:
-    encoder = MaskedEncoder(SIZE, GRID, "nano", stem).eval()
+    encoder = MaskedEncoder(BackboneConfig("nano", stem), FACES).eval()
     image, visible = faces(3), masks(counts)
     latents = encoder(image, visible)
     reference = masked_full_sequence(encoder, image, visible)
@@ -119,8 +121,8 @@ def test_patchify_and_back() -> None:
 
 
 def test_reconstruction_keeps_visible_pixels_and_loss_looks_at_hidden_ones_only() -> None:
-    encoder = MaskedEncoder(SIZE, GRID, "nano", "linear").eval()
-    decoder = MaskedDecoder(encoder, "nano").eval()
+    encoder = MaskedEncoder(BackboneConfig("nano"), FACES).eval()
+    decoder = MaskedDecoder(encoder, BackboneConfig("nano")).eval()
     image, visible = faces(2), masks([4, 12])
     filled = reconstruct(encoder, decoder, image, visible)
     seen = unpatchify(visible[..., None].expand(-1, -1, 3 * 12 * 12).float(), 12) > 0

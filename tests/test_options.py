@@ -11,7 +11,7 @@ from data_modules.stores.store import FaceStore
 from fau_mae.weights.checkpoints import load_au_model
 
 FauMae = Callable[..., int]
-GRAPH = ["--model.init_args.head=me_graphau", "--model.init_args.node_width=16"]
+GRAPH = ["--model.init_args.net.head=me_graphau", "--model.init_args.net.head_options.node_width=16"]
 
 
 def option(*pairs: str) -> list[str]:
@@ -29,7 +29,9 @@ def test_me_graphau_teaches_and_distils_on_the_quickstart(
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     published = option("loss.kind=asymmetric", "loss.balance=aus", "loss.edge_states=0.05")
     assert fit(fau_mae, "teacher", tiny_store, teacher, *GRAPH, *published) == 0
-    frozen = option("frozen_norms=true", "distil.message_passing=before", "distil.normalise_nodes=true")
+    frozen = option(
+        "net.head_options.frozen_norms=true", "distil.message_passing=before", "distil.normalise_nodes=true"
+    )
     assert fit(fau_mae, "student", tiny_store, student, *GRAPH, *frozen, init=last(teacher)) == 0
     assert len(losses(teacher)) == len(losses(student)) == 2
     taught, distilled = load_au_model(last(teacher)), load_au_model(last(student))
@@ -70,7 +72,7 @@ def test_every_distillation_option_changes_what_the_student_learns(
     ("stage", "options", "words"),
     [
         ("teacher", ["loss.edge_states=0.1"], "me_graphau"),
-        ("teacher", ["head=nothing"], "nothing"),
+        ("teacher", ["net.head=nothing"], "nothing"),
         ("teacher", ["loss.kind=hinge"], "hinge"),
         ("teacher", ["loss.gama=1"], "focal_gamma"),
     ],

@@ -37,7 +37,7 @@ def test_every_quickstart_stage_trains(
     assert (out / "finished").exists() and (out / "checkpoints" / "best.ckpt").exists()
     assert len(losses(out)) == 2
     config = yaml.safe_load((out / "config.yaml").read_text())
-    assert config["model"]["init_args"]["size"] == "nano" and config["data"]["num_folds"] == 3
+    assert config["model"]["init_args"]["net"]["size"] == "nano" and config["data"]["num_folds"] == 3
 
 
 def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
@@ -51,6 +51,8 @@ def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
     assert run["tags"] == ["synthetic", "clean"] and run["display_name"] == "quickstart/fold1-seed0/teacher"
     shown = summary(out)
     rate = {"global_batch": 4, "peak_lr": 2e-3 * 4 / 32}
+    net = shown["config"]["model"]["init_args"]["net"]
+    net |= {f"{part}_options": {} for part in ("stem", "hidden", "head")}  # W&B leaves empty mappings out
     assert shown["config"] == yaml.safe_load((out / "config.yaml").read_text()) | rate
     assert {"train/loss", "val/auroc", "val/f1"} <= shown["summary"].keys()
 
@@ -59,8 +61,11 @@ def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
     ("stage", "more"),
     [
         ("pretrain", []),
-        ("augmented", ["--model.init_args.drop_path=0.3", "--model.init_args.dropout=0.2"]),
-        ("student", ["--model.init_args.drop_path=0.3", "--data.num_workers=1"]),
+        (
+            "augmented",
+            ["--model.init_args.net.drop_path=0.3", "--model.init_args.net.head_options.dropout=0.2"],
+        ),
+        ("student", ["--model.init_args.net.drop_path=0.3", "--data.num_workers=1"]),
     ],
 )
 @pytest.mark.parametrize("inside", [False, True], ids=["epochs", "steps"])
@@ -140,7 +145,7 @@ def test_an_unknown_key_in_a_config_file_names_it(
 def test_an_unknown_size_or_stem_is_named_with_those_there_are(
     fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys, key: str
 ) -> None:
-    assert fit(fau_mae, "pretrain", tiny_store, tmp_path / "t", f"--model.init_args.{key}=conv") == 2
+    assert fit(fau_mae, "pretrain", tiny_store, tmp_path / "t", f"--model.init_args.net.{key}=conv") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"{key} is 'conv'" in line and {"size": "micro", "stem": "gradient"}[key] in line
 
@@ -149,7 +154,7 @@ def test_a_checkpoint_of_another_shape_is_refused(
     fau_mae: FauMae, tiny_store: FaceStore, teacher: Path, tmp_path: Path, capsys
 ) -> None:
     assert (
-        fit(fau_mae, "teacher", tiny_store, tmp_path / "t", "--model.init_args.stem=linear", init=teacher)
+        fit(fau_mae, "teacher", tiny_store, tmp_path / "t", "--model.init_args.net.stem=linear", init=teacher)
         == 2
     )
     assert "stem" in capsys.readouterr().err

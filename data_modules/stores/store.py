@@ -114,6 +114,11 @@ class FaceStore:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def fingerprint(self) -> str:
+        """Of its content, wherever it lies."""
+        return self.table._fingerprint
+
     def column(self, name: str) -> np.ndarray:
         """A small column as one array: (rows,), or (rows, longest) for lists, shorter ones ending in NaN.
 

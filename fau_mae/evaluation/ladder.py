@@ -53,9 +53,9 @@ def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.d
     model = loaded.model.to(device)
 
     def predict(batch: FaceBatch) -> Tensor:
-        return model(batch.image, batch.visible if loaded.uses_mask else None).logits.sigmoid()
+        return model(batch.image, batch.visible if loaded.about.uses_mask else None).logits.sigmoid()
 
-    return Method(name, "oracle" if loaded.uses_mask else "none", checkpoint, predict)
+    return Method(name, "oracle" if loaded.about.uses_mask else "none", checkpoint, predict)
 
 
 def reconstruct_method(
@@ -295,8 +295,8 @@ def evaluate_checkpoint(
     data = FaceDataModule(
         store,
         **split,
-        image_size=loaded.recipe["image_size"],
-        grid=loaded.recipe["grid"],
+        image_size=loaded.about.faces.image_size,
+        grid=loaded.about.faces.grid,
         occlusion=OcclusionConfig(fill=fill),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

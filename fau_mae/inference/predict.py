@@ -27,7 +27,10 @@ def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path |
     def predict(crops: Tensor) -> Tensor:  # (B, 3, H, W) uint8 -> (B, A)
         return model(crops.to(device)).logits.sigmoid().cpu()
 
-    summary = detect_files(inputs, out, predict, loaded.aus, loaded.recipe["image_size"], device=device)
+    faces = loaded.about.faces
+    summary = detect_files(
+        inputs, out, predict, loaded.aus, faces.image_size, preset=faces.preset, device=device
+    )
     print(f"{out / 'aus.csv'}: {summary.faces} faces in {summary.frames} frames of {summary.files} files")
     for line in summary.unreadable:
         print(f"left out: {line}")

@@ -1,5 +1,6 @@
 """AUOutput: what every head returns."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -17,3 +18,12 @@ class AUOutput(NamedTuple):
     edges: Tensor  # (B, A, A, e), after message passing
     first_nodes: Tensor  # (B, A, d), before message passing
     first_edges: Tensor  # (B, A, A, e), before message passing
+
+
+def of_aus(output: AUOutput, rows: Sequence[int]) -> AUOutput:
+    """The output for the AUs at `rows`, in that order."""
+    rows = list(rows)
+    nodes, edges = (output.nodes, output.first_nodes), (output.edges, output.first_edges)
+    after, before = (value[:, rows] for value in nodes)
+    edges_after, edges_before = (value[:, rows][:, :, rows] for value in edges)
+    return AUOutput(output.logits[:, rows], after, edges_after, before, edges_before)

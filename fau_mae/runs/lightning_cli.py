@@ -34,6 +34,8 @@ from data_modules.stores.store import write_atomically
 from fau_mae import tasks, tracking
 from fau_mae.distillation import DistilConfig
 from fau_mae.losses import AULossConfig
+from fau_mae.models.au_model import AUModelConfig
+from fau_mae.models.detectors import DetectorConfig
 from fau_mae.runs.config_files import use_base_files
 from fau_mae.runs.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpoints
 from fau_mae.runs.plan import FINISHED, last_checkpoint
@@ -42,7 +44,15 @@ from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
 
 _STRICT = {"exit_on_error": False}
 # Nested under a model's init_args and under data.
-OPTION_GROUPS = (OptimConfig, AULossConfig, DistilConfig, OcclusionConfig, LabelConfig)
+OPTION_GROUPS = (
+    AUModelConfig,
+    DetectorConfig,
+    OptimConfig,
+    AULossConfig,
+    DistilConfig,
+    OcclusionConfig,
+    LabelConfig,
+)
 
 
 class StageCLI(LightningCLI):

@@ -120,7 +120,7 @@ def check_parameter(where: str, entry: Any, method: str) -> None:
     """Refuse what W&B would not accept, what a grid cannot hold, and the distributions Ray Tune lacks."""
     if not isinstance(entry, dict) or "parameters" in entry:
         raise UserError(
-            f"{where}: write one entry per setting, its name dotted, such as model.init_args.size"
+            f"{where}: write one entry per setting, its name dotted, such as model.init_args.net.size"
         )
     if "value" in entry or isinstance(entry.get("values"), list):
         return

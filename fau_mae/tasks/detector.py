@@ -1,23 +1,22 @@
 """OcclusionDetector: learn to tell hidden tokens from the picture, so that no method needs to be given a mask."""
 
-from typing import Any
-
-import lightning as L
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import CatMetric
 from torchmetrics.classification import BinaryAUROC
 
-from data_modules.batch import FaceBatch
+from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
+from data_modules.face_data import FaceDataModule
+from fau_mae.models.detectors import DetectorConfig, build_detector
 from fau_mae.models.detectors.token_detector import TokenDetector
-from fau_mae.tasks.optim import OptimConfig, configure
-from fau_mae.tasks.pretrain import reseed_step
-from fau_mae.tasks.sharding import shard
+from fau_mae.tasks.optim import OptimConfig
+from fau_mae.tasks.stage import Stage
 from fau_mae.weights.checkpoints import start_encoder_from
+from fau_mae.weights.description import Description
 
 
-class OcclusionDetector(L.LightningModule):
+class OcclusionDetector(Stage):
     """Binary cross-entropy of each token's being hidden; the suite's own masks are the truth, and need no labels.
 
     Let the data module draw many kinds and `fill: mixed`: who has seen grey patches only finds nothing else.
@@ -26,57 +25,52 @@ class OcclusionDetector(L.LightningModule):
     are taken for hidden. At the likelier of the two it would be many more: training shows few whole faces.
 
     Args:
-        size, stem, drop_path: of the encoder.
-        init_from: file or hub name of weights whose encoder this training starts from.
+        net: of the encoder, and which detector stands on it.
+        init_from: file or hub name of weights whose encoder this training starts from, see `Stage`.
         false_alarms: share of a whole face's tokens that may be taken for hidden, in 0-1.
         optim: optimiser settings.
     """
 
-    monitor = ("val/patch_auroc", "max")  # what the best checkpoint is best in
-    model: TokenDetector  # built by `configure_model`
+    kind = "detector"
+    monitor = ("val/patch_auroc", "max")
+    net: DetectorConfig
+    model: TokenDetector
 
     def __init__(
         self,
-        size: str = "base",
-        stem: str = "linear",
-        drop_path: float = 0.0,
+        net: DetectorConfig = DetectorConfig(),  # noqa: B008 - frozen
         init_from: str | None = None,
         false_alarms: float = 0.02,
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
-        super().__init__()
-        self.optim, self.init_from, self.false_alarms = optim, init_from, false_alarms
-        self.recipe: dict[str, Any] = {"size": size, "stem": stem, "drop_path": drop_path}
+        super().__init__(net, init_from, optim)
+        self.false_alarms = false_alarms
         self.patch_auroc = BinaryAUROC(thresholds=512)  # bins: an epoch's tokens need not be kept
         self.whole_faces = CatMetric()  # logits of their tokens
 
-    def configure_model(self) -> None:
-        """Build the model for the data module's faces; weights of `init_from` unless a checkpoint is to follow."""
-        if hasattr(self, "model"):
-            return
+    def judge_by(self, data: FaceDataModule) -> None:
         if not 0 <= self.false_alarms <= 1:
             raise UserError(f"model.false_alarms is a share in 0-1, not {self.false_alarms}")
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        self.recipe |= {"image_size": data.image_size, "grid": data.grid}
-        self.model = TokenDetector(**self.recipe)
-        if self.init_from is not None and self.trainer.ckpt_path is None:
-            start_encoder_from(self.model.encoder, self.init_from)
-        shard(self, [self.model])
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["fau_mae"] = {"kind": "detector", "recipe": self.recipe}
+    def build(self, faces: FaceShape) -> list[nn.Module]:
+        self.model = build_detector(self.net, faces)
+        return [self.model]
+
+    def start(self, source: str) -> Description | None:
+        return start_encoder_from(self.model.encoder, source)
 
     def forward(self, batch: FaceBatch) -> Tensor:
         """Logits of being hidden (B, N), from `batch.image` alone."""
         return self.model(batch.image)
 
-    def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
-        reseed_step(self, batch_idx)
+    def predictions(self, batch: FaceBatch) -> Tensor:
+        """Probability of each token's being hidden, (B, N)."""
+        return self(batch).sigmoid()
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         hidden = ~batch.visible  # True = visible
         loss = F.binary_cross_entropy_with_logits(self(batch), hidden.float())
-        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=False, sync_dist=True)
+        self.log_losses({"loss": loss})
         return loss
 
     def validation_step(self, batch: FaceBatch, _: int) -> None:
@@ -90,6 +84,3 @@ class OcclusionDetector(L.LightningModule):
         self.log("val/threshold", self.model.threshold)
         self.log("val/patch_auroc", self.patch_auroc.compute(), prog_bar=True)
         self.patch_auroc.reset()
-
-    def configure_optimizers(self) -> Any:
-        return configure(self, self.optim, self.trainer)

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 
@@ -48,7 +49,10 @@ def configure(module: nn.Module, config: OptimConfig, trainer: L.Trainer) -> dic
     batch_size = trainer.datamodule.batch_size  # type: ignore[attr-defined]
     lr = peak_lr(config, global_batch(trainer, batch_size))
     optimizer = torch.optim.AdamW(
-        parameter_groups(module, config, lr), lr=lr, betas=(0.9, config.beta2), fused=_can_fuse(module)
+        parameter_groups(module, config, lr),
+        lr=lr,
+        betas=(0.9, config.beta2),
+        fused=_can_fuse(module, trainer),
     )
     warmup = max(1, round(config.warmup_share * total_steps))
 
@@ -87,5 +91,8 @@ def _depth(name: str) -> int | None:
     return 0 if re.search(r"encoder\.(stem|cls_token)", name) else None
 
 
-def _can_fuse(module: nn.Module) -> bool:
+def _can_fuse(module: nn.Module, trainer: L.Trainer) -> bool:
+    """Whether one kernel may do the step: not where mixed precision clips, as a fused step unscales by itself."""
+    if isinstance(trainer.precision_plugin, MixedPrecision) and trainer.gradient_clip_val:
+        return False
     return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in module.parameters())

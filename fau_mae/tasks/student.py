@@ -1,7 +1,6 @@
 """Student: reads visible patches only and learns from labels and from the teacher's nodes, edges and logits."""
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,10 +9,11 @@ from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from fau_mae.distillation import LOSSES, DistilConfig, mean_output
 from fau_mae.models.au_model import AUModel
-from fau_mae.models.au_output import AUOutput
+from fau_mae.models.au_output import AUOutput, of_aus
 from fau_mae.models.backbone.encoder import Latents
 from fau_mae.models.latents.completion import latent_loss
 from fau_mae.tasks.au_task import AUTask
+from fau_mae.weights.by_au import rows_of
 from fau_mae.weights.checkpoints import load_au_model
 
 
@@ -25,10 +25,9 @@ class Student(AUTask):
     With all weights 0 there is no teacher and this is the rival `dropped`.
 
     Args:
-        teacher: checkpoint of a `Teacher` on the same AUs and grid; needed when a weight is above 0.
+        teacher: checkpoint of a `Teacher` that knows the store's AUs, matched by name; needed when a weight is above 0.
         node_weight, edge_weight, logit_weight, latent_weight: weights of the distillation terms; the last compares
             completed latents with the teacher's.
-        hidden: hidden tokens are `dropped`, or `completed` from the visible ones (see `LatentCompletion`).
         views: severities of further masks (random patches) under which each step reads the same faces; the loss is
             the mean over masks, and the teacher reads the faces once.
         distil: how the distillation terms measure.
@@ -44,7 +43,6 @@ class Student(AUTask):
         edge_weight: float = 1.0,
         logit_weight: float = 1.0,
         latent_weight: float = 0.0,
-        hidden: Literal["dropped", "completed"] = "dropped",
         views: tuple[float, ...] = (),
         distil: DistilConfig = DistilConfig(),  # noqa: B008 - never changed in place
         **kwargs,
@@ -56,15 +54,17 @@ class Student(AUTask):
             "logit": logit_weight,
             "latent": latent_weight,
         }
-        self.recipe["hidden"] = hidden
         self.views = tuple(views)
         self.distil = distil
         self.teacher_path = teacher
         self._teacher: list[AUModel] = []  # in a list: not a submodule, so neither trained nor saved
+        self._teacher_rows: list[int] | None = (
+            None  # where its logits have this store's AUs; None = as they are
+        )
 
     def on_fit_start(self) -> None:
-        if self.weights["latent"] and self.recipe["hidden"] != "completed":
-            raise UserError("model.latent_weight compares completed latents: set model.hidden=completed")
+        if self.weights["latent"] and self.net.hidden == "dropped":
+            raise UserError("model.latent_weight compares completed latents: set net.hidden=completed")
         if not all(0 <= severity <= 1 for severity in self.views):
             raise UserError(f"model.views are hidden shares in 0-1, not {list(self.views)}")
         if any(self.weights.values()):
@@ -76,10 +76,9 @@ class Student(AUTask):
                 "model.teacher is missing: distillation needs a teacher's checkpoint (or weights of 0)"
             )
         loaded = load_au_model(Path(self.teacher_path))
-        if loaded.aus != self.aus:
-            raise UserError(
-                f"{self.teacher_path} knows {len(loaded.aus)} AUs, the store has {len(self.aus)}: train a teacher on it"
-            )
+        assert self.about is not None
+        rows = rows_of(self.about.aus, loaded.aus, self.teacher_path)
+        self._teacher_rows = None if rows == list(range(len(loaded.aus))) else rows
         encoders = [
             (model.encoder.dim, model.encoder.depth, model.encoder.grid)
             for model in (loaded.model, self.model)
@@ -103,6 +102,8 @@ class Student(AUTask):
             output, latents = teacher(clean, with_latents=True)
             if self.distil.mirrored:
                 output = mean_output(output, teacher(clean.flip(3)))
+            if self._teacher_rows is not None:
+                output = of_aus(output, self._teacher_rows)
         return output, latents
 
     def _view(self, batch: FaceBatch, severity: float) -> FaceBatch:

@@ -6,8 +6,9 @@ pretrained weights that timm fetches: `timm:vit_base_patch16_224.mae`, `hf-hub:O
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -16,42 +17,44 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
-from fau_mae.models.au_model import AUModel
+from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.backbone.decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import MaskedEncoder
+from fau_mae.models.detectors import DetectorConfig, build_detector
 from fau_mae.models.detectors.token_detector import TokenDetector
+from fau_mae.weights.by_au import pick_aus, rows_of
+from fau_mae.weights.description import KINDS, Description
 from fau_mae.weights.foreign import load_decoder, load_encoder
 
 HUBS = ("timm:", "hf-hub:", "hf_hub:")
-KINDS = {
-    "au": "an AU model (teacher or student)",
-    "mae": "a pre-trained masked autoencoder",
-    "detector": "an occlusion detector",
-}
+ENCODER_ONLY = "encoder:"  # before a file or name: start from its encoder, whatever else it holds
 
 
 class LoadedAUModel(NamedTuple):
     """A trained AU model and what its checkpoint says of it."""
 
     model: AUModel  # in eval mode
-    aus: tuple[int, ...]  # of its logits, in order
-    recipe: dict[str, Any]  # arguments of `AUModel`
-    uses_mask: bool  # whether it is to be told what is hidden
+    about: Description
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        """Of its logits, in order."""
+        return self.about.aus
 
 
 def load_au_model(path: Path) -> LoadedAUModel:
     """The AU model of a `Teacher` or `Student` checkpoint. Raises `UserError` for any other file."""
-    meta, state = read_own(path, "au")
-    model = AUModel(**meta["recipe"])
+    about, state = read_own(path, "au")
+    model = AUModel(cast(AUModelConfig, about.net), about.faces)
     load_all(model, under(state, "model."), path)
-    return LoadedAUModel(model.eval(), tuple(meta["aus"]), meta["recipe"], meta["uses_mask"])
+    return LoadedAUModel(model.eval(), about)
 
 
 def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
     """Encoder and decoder of an `MAEPretraining` checkpoint, in eval mode. Raises `UserError` for any other file."""
-    meta, state = read_own(path, "mae")
-    encoder = MaskedEncoder(**meta["recipe"])
-    decoder = MaskedDecoder(encoder, meta["recipe"]["size"])
+    about, state = read_own(path, "mae")
+    encoder = MaskedEncoder(about.net, about.faces)
+    decoder = MaskedDecoder(encoder, about.net)
     load_all(encoder, under(state, "encoder."), path)
     load_all(decoder, under(state, "decoder."), path)
     return encoder.eval(), decoder.eval()
@@ -59,73 +62,90 @@ def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
 
 def load_detector(path: Path) -> TokenDetector:
     """The model of an `OcclusionDetector` checkpoint, in eval mode. Raises `UserError` for any other file."""
-    meta, state = read_own(path, "detector")
-    detector = TokenDetector(**meta["recipe"])
+    about, state = read_own(path, "detector")
+    detector = build_detector(cast(DetectorConfig, about.net), about.faces)
     load_all(detector, under(state, "model."), path)
     return detector.eval()
 
 
-def start_from(model: AUModel, source: str) -> None:
-    """Start `model` from weights: its encoder from any known ones, its head too where the source has one.
+def start_from(model: AUModel, aus: Sequence[int], source: str) -> Description | None:
+    """Start `model`, whose logits are `aus`, from weights: its encoder from any known ones, its head from one.
 
-    A latent completion that the source has not starts as it is. Raises `UserError` when any other weight is missing
-    or has another shape: nothing is ever left at random silently.
+    A head's AUs are taken by name. A latent completion that the source has not starts as it is. Raises `UserError` when
+    any other weight is missing or has another shape, or an AU is: nothing is ever left at random silently. Returns
+    what the source says of itself, None for weights of others.
     """
-    meta, state = _read(source)
-    if meta is not None and meta["kind"] == "au":
-        state = under(state, "model.")
-        if model.completion is not None and meta["recipe"].get("hidden", "dropped") == "dropped":
-            state |= {f"completion.{name}": value for name, value in model.completion.state_dict().items()}
-        load_all(model, state, source)
+    about, state = _read(source.removeprefix(ENCODER_ONLY))
+    if about is not None and about.kind == "au" and not source.startswith(ENCODER_ONLY):
+        rows = rows_of(aus, about.aus, source)
+        state = pick_aus(under(state, "model."), model, rows, len(about.aus))
+        load_all(model, _with_its_own(model, state), source)
     else:
-        _fill_encoder(model.encoder, meta, state, source)
+        _fill_encoder(model.encoder, about, state, source)
+    return about
 
 
-def start_encoder_from(encoder: MaskedEncoder, source: str) -> None:
-    """Start an encoder from any known weights."""
-    _fill_encoder(encoder, *_read(source), source)
+def _with_its_own(model: AUModel, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with the completion of `model` where it has none, without parts that `model` does not have."""
+    own = model.state_dict()
+    for part in ("completion.", "intensity."):
+        if not under(own, part):
+            state = {name: value for name, value in state.items() if not name.startswith(part)}
+    if not under(state, "completion."):
+        state |= {name: value for name, value in own.items() if name.startswith("completion.")}
+    return state
 
 
-def start_mae_from(encoder: MaskedEncoder, decoder: MaskedDecoder, source: str) -> None:
-    """Start pre-training from weights; a decoder that the source does not have starts at random."""
-    meta, state = _read(source)
-    _fill_encoder(encoder, meta, state, source)
-    if meta is None:
-        load_decoder(decoder, state, source)
-    elif meta["kind"] == "mae":
-        load_all(decoder, under(state, "decoder."), source)
+def start_encoder_from(encoder: MaskedEncoder, source: str) -> Description | None:
+    """Start an encoder from any known weights; returns as `start_from` does."""
+    source = source.removeprefix(ENCODER_ONLY)
+    about, state = _read(source)
+    _fill_encoder(encoder, about, state, source)
+    return about
+
+
+def start_mae_from(encoder: MaskedEncoder, decoder: MaskedDecoder, source: str) -> Description | None:
+    """Start pre-training from weights; a decoder that the source does not have starts at random. See `start_from`."""
+    about, state = _read(source.removeprefix(ENCODER_ONLY))
+    _fill_encoder(encoder, about, state, source)
+    if not source.startswith(ENCODER_ONLY):
+        if about is None:
+            load_decoder(decoder, state, source)
+        elif about.kind == "mae":
+            load_all(decoder, under(state, "decoder."), source)
+    return about
 
 
 def _fill_encoder(
-    encoder: MaskedEncoder, meta: dict[str, Any] | None, state: dict[str, Tensor], source: str
+    encoder: MaskedEncoder, about: Description | None, state: dict[str, Tensor], source: str
 ) -> None:
-    if meta is None:
+    if about is None:
         load_encoder(encoder, state, source)
     else:
-        load_all(encoder, under(state, "encoder." if meta["kind"] == "mae" else "model.encoder."), source)
+        load_all(encoder, under(state, "encoder." if about.kind == "mae" else "model.encoder."), source)
 
 
 def save_weights(checkpoint: Path, out: Path) -> None:
     """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place."""
-    meta, state = read_own(checkpoint)
+    about, state = read_own(checkpoint)
     aside = out.with_suffix(".tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in state.items()}
-    save_file(tensors, aside, metadata={"fau_mae": json.dumps(meta)})
+    save_file(tensors, aside, metadata={"fau_mae": json.dumps(about.to_dict())})
     aside.replace(out)
 
 
-def read_own(path: Path, kind: str | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_own(path: Path, kind: str | None = None) -> tuple[Description, dict[str, Tensor]]:
     """What a checkpoint of ours says of itself, and its weights. Raises `UserError` for any other file or kind."""
-    meta, state = _read(str(path))
-    if meta is None:
+    about, state = _read(str(path))
+    if about is None:
         raise UserError(f"{path} is not a fau_mae checkpoint: it holds weights of another project")
-    if kind is not None and meta["kind"] != kind:
-        raise UserError(f"{path} holds {KINDS[meta['kind']]}, not {KINDS[kind]}")
-    return meta, state
+    if kind is not None and about.kind != kind:
+        raise UserError(f"{path} holds {KINDS[about.kind]}, not {KINDS[kind]}")
+    return about, state
 
 
-def _read(source: str) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+def _read(source: str) -> tuple[Description | None, dict[str, Tensor]]:
     """Description (None for weights of others) and weights of a file or of a hub's name."""
     if source.startswith(HUBS):
         return None, _fetch(source)
@@ -135,15 +155,20 @@ def _read(source: str) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
             f"checkpoint {path} does not exist: run the stage that makes it, or name another file"
         )
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                described = (file.metadata() or {}).get("fau_mae")
-            return json.loads(described) if described else None, load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # MAE's code keeps its options beside
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint.get("fau_mae"), _weights_of(checkpoint)
+        said, state = _read_file(path)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
         raise UserError(f"{path} is not a fau_mae checkpoint ({type(error).__name__})") from error
+    return None if said is None else Description.from_dict(said, source), state
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            described = (file.metadata() or {}).get("fau_mae")
+        return json.loads(described) if described else None, load_file(path)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # MAE's code keeps its options beside
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    return checkpoint.get("fau_mae"), _weights_of(checkpoint)
 
 
 def _weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
@@ -172,10 +197,15 @@ def under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def load_all(module: nn.Module, state: dict[str, Tensor], source: Path | str) -> None:
     """Load every weight of `module`, or say in one line which one does not fit."""
-    for name, wanted in module.state_dict().items():
+    own = module.state_dict()
+    if left := [name for name in state if name not in own]:
+        raise UserError(
+            f"{source}: weight {left[0]} is left over; use the checkpoint's net.size, stem and head"
+        )
+    for name, wanted in own.items():
         if name not in state:
             raise UserError(
-                f"{source}: weight {name} is missing; was it trained with another stem, size, head or intensity?"
+                f"{source}: weight {name} is missing; was it trained with another net.stem, size, head or intensity?"
             )
         if state[name].shape != wanted.shape:
             raise UserError(

@@ -24,7 +24,7 @@ def load_encoder(encoder: MaskedEncoder, state: dict[str, Tensor], source: str) 
     Raises `UserError` with every weight that is missing, left over or of another shape; nothing is loaded then.
     """
     if not isinstance(encoder.stem, LinearStem):
-        raise UserError(f"{source} has linear patches: set model.stem=linear to start from it")
+        raise UserError(f"{source} has linear patches: set model.init_args.net.stem=linear to start from it")
     state = _without_prefix(state)
     wanted = state.get("patch_embed.proj.weight")
     if wanted is None or "cls_token" not in state or "pos_embed" not in state:
@@ -125,4 +125,6 @@ def _size_hint(mapped: dict[str, Tensor]) -> str:
     """` (its size is base)`, where the weights have an encoder size that is known here."""
     width = mapped["norm.weight"].shape[0] if "norm.weight" in mapped else 0
     depth = 1 + max((int(name.split(".")[1]) for name in mapped if name.startswith("blocks.")), default=-1)
-    return next((f" (its size is {size})" for size, s in SIZES.items() if s[:2] == (width, depth)), "")
+    return next(
+        (f" (its size is {size})" for size, s in SIZES.items() if (s.dim, s.depth) == (width, depth)), ""
+    )

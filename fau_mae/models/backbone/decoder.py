@@ -6,12 +6,12 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from fau_mae.models.backbone.encoder import (
-    SIZES,
+    BackboneConfig,
     Latents,
     MaskedEncoder,
     prefer_explicit_attention,
-    unpatchify,
 )
+from fau_mae.models.backbone.patches import unpatchify
 
 
 class MaskedDecoder(nn.Module):
@@ -23,15 +23,14 @@ class MaskedDecoder(nn.Module):
 
     pos_embed: Tensor  # (1, N, d)
 
-    def __init__(self, encoder: MaskedEncoder, size: str):
+    def __init__(self, encoder: MaskedEncoder, config: BackboneConfig):
         super().__init__()
-        dim, depth, heads = SIZES[size][3:]
+        size = config.numbers
+        dim, depth, heads = size.decoder_dim, size.decoder_depth, size.decoder_heads
         self.patch, self.grid = encoder.patch, encoder.grid
         self.embed = nn.Linear(encoder.dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.register_buffer(
-            "pos_embed", build_sincos2d_pos_embed([encoder.grid] * 2, dim)[None]
-        )  # (1, N, d)
+        self.register_buffer("pos_embed", build_sincos2d_pos_embed([encoder.grid] * 2, dim)[None])
         self.blocks = nn.ModuleList(Block(dim, heads, 4, qkv_bias=True) for _ in range(depth))
         prefer_explicit_attention(self.blocks)
         self.norm = nn.LayerNorm(dim)

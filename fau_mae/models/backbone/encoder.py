@@ -3,28 +3,66 @@
 Shapes: B batch, N = grid² patches, V visible tokens, D width, P = 3·patch² numbers of a patch.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from timm.layers import Attention, build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from data_modules.batch import FaceShape
 from data_modules.errors import UserError
-from fau_mae.models.backbone.stems import STEMS, patchify
+from fau_mae.models.backbone.patches import patchify
+from fau_mae.models.backbone.stems import STEMS
 
-# width, depth, heads of the encoder; width, depth, heads of the decoder that pre-trains it.
-# B, L and H are those of "Masked Autoencoders Are Scalable Vision Learners" (He et al., 2022).
-SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
-    "nano": (48, 2, 3, 32, 1, 2),
-    "micro": (128, 3, 4, 96, 2, 4),
-    "mini": (192, 6, 3, 128, 2, 4),
-    "tiny": (192, 12, 3, 192, 4, 3),
-    "small": (384, 12, 6, 256, 4, 8),
-    "base": (768, 12, 12, 512, 8, 16),
-    "large": (1024, 24, 16, 512, 8, 16),
-    "huge": (1280, 32, 16, 512, 8, 16),
+
+class Size(NamedTuple):
+    """Width, depth and attention heads of the encoder, and of the decoder that pre-trains it."""
+
+    dim: int
+    depth: int
+    heads: int
+    decoder_dim: int
+    decoder_depth: int
+    decoder_heads: int
+
+
+# base, large and huge are those of "Masked Autoencoders Are Scalable Vision Learners" (He et al., 2022).
+SIZES = {
+    "nano": Size(48, 2, 3, 32, 1, 2),
+    "micro": Size(128, 3, 4, 96, 2, 4),
+    "mini": Size(192, 6, 3, 128, 2, 4),
+    "tiny": Size(192, 12, 3, 192, 4, 3),
+    "small": Size(384, 12, 6, 256, 4, 8),
+    "base": Size(768, 12, 12, 512, 8, 16),
+    "large": Size(1024, 24, 16, 512, 8, 16),
+    "huge": Size(1280, 32, 16, 512, 8, 16),
 }
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The encoder, whatever stands behind it.
+
+    Args:
+        size: key of `SIZES`.
+        stem: key of `STEMS`: `linear`, as MAE has it, or `gradient`, which learns from few pictures.
+        stem_options: what that stem may be told; none of the two takes any.
+        drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
+    """
+
+    size: str = "base"
+    stem: str = "linear"
+    stem_options: dict[str, Any] = field(default_factory=dict)
+    drop_path: float = 0.0
+
+    @property
+    def numbers(self) -> Size:
+        """Widths, depths and heads of `size`. Raises `UserError` for an unknown one."""
+        if self.size not in SIZES:
+            raise UserError(f"net.size is {self.size!r}: use one of {', '.join(SIZES)}")
+        return SIZES[self.size]
 
 
 class Latents(NamedTuple):
@@ -37,14 +75,6 @@ class Latents(NamedTuple):
     cls: Tensor  # (B, D) class token
 
 
-def unpatchify(patches: Tensor, patch: int) -> Tensor:
-    """(B, N, 3·patch²) -> (B, 3, H, W), the inverse of `patchify` for a square grid."""
-    B, N, P = patches.shape
-    grid = round(N**0.5)
-    cells = patches.reshape(B, grid, grid, P // patch**2, patch, patch)
-    return cells.permute(0, 3, 1, 4, 2, 5).reshape(B, P // patch**2, grid * patch, grid * patch)
-
-
 def visible_positions(visible: Tensor) -> tuple[Tensor, Tensor | None]:
     """Mask (B, N), True = visible -> positions (B, V) of the visible patches, and which of them are real.
 
@@ -53,9 +83,8 @@ def visible_positions(visible: Tensor) -> tuple[Tensor, Tensor | None]:
     """
     counts = visible.sum(1)
     V = int(counts.max())
-    positions = torch.argsort((~visible).to(torch.uint8), dim=1, stable=True)[
-        :, :V
-    ]  # visible first, in order
+    order = torch.argsort((~visible).to(torch.uint8), dim=1, stable=True)  # (B, N), visible first, in order
+    positions = order[:, :V]
     if int(counts.min()) == V:
         return positions, None
     return positions, torch.gather(visible, 1, positions)
@@ -65,34 +94,27 @@ class MaskedEncoder(nn.Module):
     """A ViT in MAE's form: fixed sin-cos positions added to the patches, hidden ones dropped, class token first.
 
     Args:
-        image_size: pixels of a side; `grid` must divide it.
-        grid: patches of a side, so N = grid².
-        size: key of `SIZES`.
-        stem: key of `STEMS`: `linear`, as MAE has it, or `gradient`, which learns from few pictures.
-        drop_path: stochastic depth rate of the last block; it rises linearly from 0 at the first.
+        config: size, stem and stochastic depth.
+        faces: pixels of a side and patches of a side, so N = grid²; the second must divide the first.
     """
 
     pos_embed: Tensor  # (1, N, D)
     pixel_mean: Tensor  # (1, 3, 1, 1), of 0-255
     pixel_std: Tensor  # (1, 3, 1, 1)
 
-    def __init__(
-        self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
-    ):
+    def __init__(self, config: BackboneConfig, faces: FaceShape):
         super().__init__()
-        for name, value, known in (("size", size, SIZES), ("stem", stem, STEMS)):
-            if value not in known:
-                raise UserError(f"{name} is {value!r}: use one of {', '.join(known)}")
-        if image_size % grid:
-            raise UserError(f"image_size {image_size} is not a multiple of grid {grid}")
-        self.dim, self.depth, heads = SIZES[size][:3]
-        self.image_size, self.grid, self.patch = image_size, grid, image_size // grid
-        self.stem = STEMS[stem](self.patch, self.dim)
+        size, grid = config.numbers, faces.grid
+        if faces.image_size % grid:
+            raise UserError(f"image_size {faces.image_size} is not a multiple of grid {grid}")
+        self.dim, self.depth, self.heads = size.dim, size.depth, size.heads
+        self.image_size, self.grid, self.patch = faces.image_size, grid, faces.image_size // grid
+        self.stem = STEMS.build(config.stem, config.stem_options, self.patch, self.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.dim))
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid, grid], self.dim)[None])  # (1, N, D)
-        rates = torch.linspace(0, drop_path, self.depth).tolist()
+        rates = torch.linspace(0, config.drop_path, self.depth).tolist()
         self.blocks = nn.ModuleList(
-            Block(self.dim, heads, 4, qkv_bias=True, drop_path=rate) for rate in rates
+            Block(self.dim, self.heads, 4, qkv_bias=True, drop_path=rate) for rate in rates
         )
         prefer_explicit_attention(self.blocks)
         self.norm = nn.LayerNorm(self.dim)
@@ -128,9 +150,8 @@ class MaskedEncoder(nn.Module):
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:
-            attn_mask = torch.zeros(
-                B, 1, 1, x.shape[1], dtype=x.dtype, device=x.device
-            )  # added to the scores
+            # Added to the scores.
+            attn_mask = torch.zeros(B, 1, 1, x.shape[1], dtype=x.dtype, device=x.device)
             attn_mask[:, 0, 0, 1:].masked_fill_(~valid, float("-inf"))  # the class token is always real
         layers = []
         for block in self.blocks:

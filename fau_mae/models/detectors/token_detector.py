@@ -1,9 +1,17 @@
 """TokenDetector: which tokens of a picture are hidden, told from the picture alone. Masks: True = visible."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from fau_mae.models.backbone.encoder import MaskedEncoder
+from data_modules.batch import FaceShape
+from fau_mae.models.backbone.encoder import BackboneConfig, MaskedEncoder
+
+
+@dataclass(frozen=True)
+class TokenDetectorOptions:
+    """None."""
 
 
 class TokenDetector(nn.Module):
@@ -15,16 +23,20 @@ class TokenDetector(nn.Module):
     a training sets it by whole faces.
 
     Args:
-        image_size, grid, size, stem, drop_path: of the `MaskedEncoder`.
+        config: of the encoder.
+        faces: pixels and tokens of a side.
     """
 
     threshold: Tensor
 
     def __init__(
-        self, image_size: int, grid: int, size: str = "base", stem: str = "linear", drop_path: float = 0.0
+        self,
+        config: BackboneConfig,
+        faces: FaceShape,
+        options: TokenDetectorOptions = TokenDetectorOptions(),
     ):
         super().__init__()
-        self.encoder = MaskedEncoder(image_size, grid, size, stem, drop_path)
+        self.encoder = MaskedEncoder(config, faces)
         self.score = nn.Linear(self.encoder.dim, 1)
         self.register_buffer("threshold", torch.zeros(()))
 

@@ -4,8 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_modules.errors import UserError
+
 LEVELS = 5
-INTENSITY_KINDS = ("none", "regression", "ordinal")
+INTENSITIES = ("none", "regression", "ordinal")
+
+
+def intensity_head(kind: str, aus: int, width: int) -> "IntensityHead | None":
+    """The head of that kind for `aus` nodes of `width`, None for `none`. Raises `UserError` for an unknown kind."""
+    if kind not in INTENSITIES:
+        raise UserError(f"net.intensity is {kind!r}: use one of {', '.join(INTENSITIES)}")
+    return None if kind == "none" else IntensityHead(aus, width, kind)
 
 
 class IntensityHead(nn.Module):
@@ -46,8 +55,7 @@ class IntensityHead(nn.Module):
         if self.kind == "regression":
             each = (LEVELS * scores.sigmoid() - target).square()
         else:
-            reached = (target[..., None] - torch.arange(LEVELS, device=target.device)).clamp(
-                0, 1
-            )  # (B, A, 5)
+            levels = torch.arange(LEVELS, device=target.device)
+            reached = (target[..., None] - levels).clamp(0, 1)  # (B, A, 5)
             each = F.binary_cross_entropy_with_logits(scores, reached, reduction="none").sum(-1)
         return (each * known).sum() / known.sum().clamp(min=1)

@@ -5,17 +5,37 @@ IJCAI 2022): its second stage, written from the equations, for any number of vis
 Shapes: B batch, V visible tokens, A AUs, C node and edge width, h = C/2 attention width. Masks: True = visible.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_modules.batch import FaceShape
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.heads.au_head import AUHead
 from fau_mae.models.heads.masked_norm import MaskedBatchNorm, Moments
 
 EDGE_STATES = 4  # neither, the second, the first, both AUs of a pair present
 COSINE_EPS = 1e-3  # below this product of norms the cosine falls to 0, and its gradient stays finite
 LOGIT_EPS = 1e-6  # cosines are mapped into [eps, 1 - eps] before the logarithm
+
+
+@dataclass(frozen=True)
+class MEGraphAUOptions:
+    """Options of `MEGraphAU`.
+
+    Args:
+        node_width: C; 512 as published.
+        dropout: on the normalised tokens.
+        frozen_norms: batch norms use their running statistics in training too (see `MaskedBatchNorm`).
+    """
+
+    node_width: int = 512
+    dropout: float = 0.0
+    frozen_norms: bool = False
 
 
 class CrossAttention(nn.Module):
@@ -54,7 +74,7 @@ class GatedGCN(nn.Module):
         return F.relu(x + self.node_norm(self.node_self(x) + gathered)), e
 
 
-class MEGraphAU(nn.Module):
+class MEGraphAU(AUHead):
     """AFG, FAM, ARM, two GatedGCN layers, cosine classifier and an edge-state classifier.
 
     The classifier's p = cos(node, ReLU(s)) lies in [0, 1] and is its probability: no sigmoid is meant. `logits` are
@@ -65,28 +85,26 @@ class MEGraphAU(nn.Module):
     no visible token at all every mean is 0, and the AUs' priors remain.
 
     Args:
-        dim, depth: of the encoder.
-        aus: A.
-        layers: encoder blocks that are mined, joined side by side; [-1] as published.
-        width: C; 512 as published.
-        dropout: on the normalised tokens.
-        frozen: batch norms use their running statistics in training too (see `MaskedBatchNorm`).
+        dim: encoder width.
+        layers: encoder blocks, from 0, that are mined, joined side by side; the last alone as published.
+        faces: one AU per region.
     """
+
+    tells_edge_states = True
 
     def __init__(
         self,
         dim: int,
-        depth: int,
-        aus: int,
-        layers: tuple[int, ...] = (-1,),
-        width: int = 512,
-        dropout: float = 0.0,
-        frozen: bool = False,
+        layers: Sequence[int],
+        faces: FaceShape,
+        options: MEGraphAUOptions = MEGraphAUOptions(),
     ):
         super().__init__()
-        self.layers = sorted({layer % depth for layer in layers})
+        aus, frozen = len(faces.regions), options.frozen_norms
+        self.node_width = width = options.node_width
+        self.layers = layers
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in self.layers)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(options.dropout)
         self.reduce = nn.Linear(dim * len(self.layers), width)
         self.reduce_norm = MaskedBatchNorm((width,), frozen)
         self.au_features = nn.Linear(width, aus * width)  # AFG: one linear block per AU
@@ -129,6 +147,10 @@ class MEGraphAU(nn.Module):
         """Edges (B, A, A, C) -> logits of the four joint states 2·y_i + y_j of AUs i and j (B, A, A, 4)."""
         return self.edge_classifier(edges)
 
+    def untrained(self, edge_states: bool) -> Iterable[nn.Parameter]:
+        """The edge-state classifier, unless a loss asks for edge states."""
+        return () if edge_states else self.edge_classifier.parameters()
+
     def _edges(self, features: Tensor, x: Tensor, valid: Tensor) -> Tensor:
         """FAM, then ARM for every pair, a linear layer, batch norm per pair, mean over tokens -> (B, A, A, C).
 
@@ -138,14 +160,13 @@ class MEGraphAU(nn.Module):
         keys = valid[:, None, None]  # (B, 1, 1, V)
         attention = self.fam.weights(self.fam.query(features), self.fam.key(x)[:, None], keys)  # (B, A, V, V)
         shown = attention @ self.fam.value(x)[:, None]  # (B, A, V, C)
-        attention = (
-            self.arm.weights(  # (B, A, A, V, V): queries from where the edge starts, keys where it ends
-                self.arm.query(shown)[:, None], self.arm.key(shown)[:, :, None], keys[:, None]
-            )
+        # (B, A, A, V, V): queries from where the edge starts, keys where it ends.
+        attention = self.arm.weights(
+            self.arm.query(shown)[:, None], self.arm.key(shown)[:, :, None], keys[:, None]
         )
         values = self.edge(
             self.arm.value(shown)
-        )  # (B, A, V, C); attention sums to 1, so the bias passes through
+        )  # (B, A, V, C); attention sums to 1: the bias passes through
         share = _mean_over_tokens(attention, valid)  # (B, A, A, V)
         edges = share @ values  # (B, A, A, C)
         return self.edge_norm(edges, moments=lambda: _edge_moments(attention, values, edges, valid))

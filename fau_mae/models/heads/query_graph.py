@@ -3,19 +3,32 @@
 Shapes: B batch, V visible tokens, N = grid² places, A AUs, d node width, e edge width, r read-out width.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from data_modules.batch import FaceShape, Rectangle
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.heads.au_head import AUHead
 
-Rectangle = tuple[float, float, float, float]
+
+@dataclass(frozen=True)
+class QueryGraphOptions:
+    """Widths of the read-out (r), the nodes (d) and the edges (e); `dropout` on the grid's read-out vectors."""
+
+    read_width: int = 24
+    node_width: int = 48
+    edge_width: int = 16
+    dropout: float = 0.0
 
 
 class TokenGrid(nn.Module):
     """Latents of the chosen layers -> a full grid of read-out vectors, with a learned filler at hidden places."""
 
-    def __init__(self, dim: int, layers: list[int], places: int, width: int):
+    def __init__(self, dim: int, layers: Sequence[int], places: int, width: int):
         super().__init__()
         self.layers = layers
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
@@ -33,7 +46,7 @@ class TokenGrid(nn.Module):
         return full.scatter(1, latents.positions[..., None].expand(-1, -1, r), x)  # (B, N, r)
 
 
-class QueryGraph(nn.Module):
+class QueryGraph(AUHead):
     """One query per AU reads the grid by position and content; nodes exchange messages along learned edges.
 
     A query is a linear map over the places of the grid, started where the face shows that AU (`regions`),
@@ -41,39 +54,29 @@ class QueryGraph(nn.Module):
 
     Args:
         dim: encoder width D.
-        depth: encoder depth, to resolve negative entries of `layers`.
-        grid: places of a side.
-        regions: per AU the rectangle (x0, y0, x1, y1; fractions of the crop) that shows it.
-        layers: encoder blocks whose latents are mined; -1 is the last.
-        read_width, node_width, edge_width: r, d and e.
-        dropout: on the grid's read-out vectors.
+        layers: encoder blocks, from 0, whose latents are mined.
+        faces: `grid` places of a side; per AU the rectangle (x0, y0, x1, y1; fractions of the crop) that shows it.
     """
 
     def __init__(
         self,
         dim: int,
-        depth: int,
-        grid: int,
-        regions: list[Rectangle],
-        layers: tuple[int, ...] = (-3, -1),
-        read_width: int = 24,
-        node_width: int = 48,
-        edge_width: int = 16,
-        dropout: float = 0.0,
+        layers: Sequence[int],
+        faces: FaceShape,
+        options: QueryGraphOptions = QueryGraphOptions(),
     ):
         super().__init__()
-        A = len(regions)
-        self.tokens = TokenGrid(dim, sorted({layer % depth for layer in layers}), grid * grid, read_width)
-        prior = region_prior(regions, grid)  # (A, N)
-        scale = prior / (
-            prior.square().sum(1, keepdim=True).sqrt() * read_width**0.5
-        )  # unit variance at the node
-        self.queries = nn.Parameter(
-            torch.randn(A, grid * grid, read_width, node_width) * scale[..., None, None]
-        )
+        A, N = len(faces.regions), faces.grid**2
+        read_width, edge_width = options.read_width, options.edge_width
+        self.node_width = node_width = options.node_width
+        self.tokens = TokenGrid(dim, layers, N, read_width)
+        prior = region_prior(faces.regions, faces.grid)  # (A, N)
+        # Unit variance at the node.
+        scale = prior / (prior.square().sum(1, keepdim=True).sqrt() * read_width**0.5)
+        self.queries = nn.Parameter(torch.randn(A, N, read_width, node_width) * scale[..., None, None])
         self.query_bias = nn.Parameter(torch.zeros(A, node_width))
         self.node_norm = nn.LayerNorm(node_width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(options.dropout)
         self.edge_sender = nn.Linear(node_width, edge_width)
         self.edge_receiver = nn.Linear(node_width, edge_width)
         self.edge_norm = nn.LayerNorm(edge_width)
@@ -101,7 +104,7 @@ class QueryGraph(nn.Module):
         return AUOutput(logits, nodes, edges, first_nodes, edges)
 
 
-def region_prior(regions: list[Rectangle], grid: int) -> Tensor:
+def region_prior(regions: Sequence[Rectangle], grid: int) -> Tensor:
     """Rectangles -> weight of every place for every AU (A, N): 1 inside, falling to .1 far outside."""
     centre = (torch.arange(grid) + 0.5) / grid
     y, x = torch.meshgrid(centre, centre, indexing="ij")

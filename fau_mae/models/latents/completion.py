@@ -3,6 +3,8 @@
 Shapes: B batch, N = grid² places, V visible and H hidden tokens, D width. Masks: True = visible.
 """
 
+from dataclasses import dataclass
+
 import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
@@ -11,25 +13,31 @@ from torch.nn import functional as F
 from fau_mae.models.backbone.encoder import Latents, MaskedEncoder, visible_positions
 
 
+@dataclass(frozen=True)
+class CompletionOptions:
+    """`mlp_ratio`: width of the block's MLP, in encoder widths."""
+
+    mlp_ratio: int = 4
+
+
 class LatentCompletion(nn.Module):
     """A learned mask token at each hidden place attends to the visible latents and the class token, in one block.
 
     The block is light: hidden tokens do not attend to each other, so cost grows with H·V.
 
     Args:
-        encoder: whose latents are completed.
-        heads: of the attention.
+        encoder: whose latents are completed; the attention has as many heads as its own.
         layers: encoder blocks, from 0, that a head mines; each gets a linear read-out of the completed tokens.
     """
 
-    def __init__(self, encoder: MaskedEncoder, heads: int, layers: list[int]):
+    def __init__(self, encoder: MaskedEncoder, layers: list[int], options: CompletionOptions):
         super().__init__()
         dim = encoder.dim
         self.layers = layers
         self.mask_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.norm_seen, self.norm_hidden, self.norm_out = (nn.LayerNorm(dim) for _ in range(3))
-        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
-        self.mlp = Mlp(dim, 4 * dim)
+        self.attention = nn.MultiheadAttention(dim, encoder.heads, batch_first=True)
+        self.mlp = Mlp(dim, options.mlp_ratio * dim)
         self.read = nn.ModuleList(nn.Linear(dim, dim) for _ in layers)
         nn.init.normal_(self.mask_token, std=0.02)
 
@@ -48,10 +56,8 @@ class LatentCompletion(nn.Module):
         if latents.valid is not None:
             barred = F.pad(~latents.valid, (1, 0), value=False)  # (B, 1+V), True = padding
         x = self.mask_token + pos_embed[0][places]  # (B, H, D)
-        x = (
-            x
-            + self.attention(self.norm_hidden(x), seen, seen, key_padding_mask=barred, need_weights=False)[0]
-        )
+        asked = self.norm_hidden(x)
+        x = x + self.attention(asked, seen, seen, key_padding_mask=barred, need_weights=False)[0]
         x = x + self.mlp(self.norm_out(x))
         full = [x.new_empty(0)] * len(latents.layers)
         for layer, read in zip(self.layers, self.read):
@@ -77,10 +83,8 @@ def latent_loss(student: Latents, teacher: Latents, visible: Tensor, layers: lis
     hidden = ~visible
     total = visible.new_zeros((), dtype=torch.float32)
     for layer in layers:
-        ours, theirs = (
-            student.layers[layer][hidden],
-            teacher.layers[layer].detach()[hidden],
-        )  # (H of all faces, D)
+        # (H of all faces, D)
+        ours, theirs = student.layers[layer][hidden], teacher.layers[layer].detach()[hidden]
         width = ours.shape[-1:]
         error = (F.layer_norm(ours, width) - F.layer_norm(theirs, width)).square()
         total = total + error.sum() / max(1, error.numel())

@@ -1,10 +1,10 @@
-"""Stems: a visible patch's pixels -> its token, whatever its neighbours are.
+"""GradientStem: oriented gradients of each visible patch, told to a small MLP.
 
-Hidden patches never get here, so cost falls with them. Shapes: B batch, V visible patches, N = grid² patches, D width,
-p pixels of a patch's side, P = 3·p².
+Shapes: B batch, V visible patches, D width, p pixels of a patch's side, P = 3·p².
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +13,9 @@ from torch.nn import functional as F
 from data_modules.errors import UserError
 
 
-def patchify(image: Tensor, patch: int) -> Tensor:
-    """(B, 3, H, W) -> (B, N, 3·patch²), patches row by row, each in the order channel, y, x."""
-    B, C, H, W = image.shape
-    cells = image.reshape(B, C, H // patch, patch, W // patch, patch)
-    return cells.permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * patch * patch)  # (B, N, P)
-
-
-class LinearStem(nn.Module):
-    """MAE's own: each visible patch is projected."""
-
-    def __init__(self, patch: int, dim: int):
-        super().__init__()
-        self.proj = nn.Linear(3 * patch * patch, dim)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """Normalised pixels (B, V, P) -> tokens (B, V, D)."""
-        return self.proj(patches)
+@dataclass(frozen=True)
+class GradientOptions:
+    """None."""
 
 
 class GradientStem(nn.Module):
@@ -46,7 +32,7 @@ class GradientStem(nn.Module):
     BINS = 9
     CELL = 4  # pixels
 
-    def __init__(self, patch: int, dim: int):
+    def __init__(self, patch: int, dim: int, options: GradientOptions = GradientOptions()):
         super().__init__()
         if patch % self.CELL:
             raise UserError(f"the gradient stem needs patches of a multiple of 4 pixels, not {patch}")
@@ -97,10 +83,6 @@ def _cell_weights(patch: int, cell: int) -> Tensor:
     pixel = torch.arange(patch) + 0.5
     centre = (torch.arange(patch // cell) + 0.5) * cell
     weight = F.relu(1 - (pixel[:, None] - centre).abs() / cell)  # (p, cells of a side)
-    weight = weight / weight.sum(
-        1, keepdim=True
-    )  # a pixel outside the outer centres belongs to one cell alone
+    # A pixel outside the outer centres belongs to one cell alone.
+    weight = weight / weight.sum(1, keepdim=True)
     return torch.einsum("yi,xj->yxij", weight, weight).reshape(patch * patch, -1) / cell**2
-
-
-STEMS = {"linear": LinearStem, "gradient": GradientStem}

@@ -1,0 +1,88 @@
+"""Description: what a checkpoint of ours says of itself: what it holds, for which faces, and who trained it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from data_modules.batch import FaceShape
+from data_modules.errors import UserError
+from fau_mae.models.au_model import AUModelConfig
+from fau_mae.models.backbone.encoder import BackboneConfig
+from fau_mae.models.detectors import DetectorConfig
+
+KINDS = {
+    "au": "an AU model (teacher or student)",
+    "mae": "a pre-trained masked autoencoder",
+    "detector": "an occlusion detector",
+}
+CONFIGS: dict[str, type[BackboneConfig]] = {
+    "au": AUModelConfig,
+    "mae": BackboneConfig,
+    "detector": DetectorConfig,
+}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint says of itself, under its key `fau_mae`.
+
+    Args:
+        kind: key of `KINDS`.
+        net: the model's options.
+        faces: what it reads, and how they are cropped.
+        aus: of its logits, in order; for other kinds those of the store it was trained on.
+        uses_mask: whether the model is to be told what is hidden.
+        data: what it was trained on: `dataset`, `preset`, `fingerprint`, `fold`, `num_folds`, `val_share`, `seed`, and
+            the names of the people in `train`, `validation` and `test`; empty for one of an older version.
+    """
+
+    kind: str
+    net: BackboneConfig
+    faces: FaceShape
+    aus: tuple[int, ...] = ()
+    uses_mask: bool = False
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint or JSON."""
+        plain = {"kind": self.kind, "recipe": asdict(self.net), "faces": asdict(self.faces)}
+        return {**plain, "aus": self.aus, "uses_mask": self.uses_mask, "data": self.data}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any], source: str) -> "Description":
+        """The inverse of `to_dict`. Raises `UserError`, naming `source`, where it is of another version."""
+        try:
+            if "faces" not in plain:
+                plain = _of_older_version(plain)
+                print(f"{source}: it names no crop recipe, as older versions did not; taken for canonical")
+            recipe, faces = dict(plain["recipe"]), dict(plain["faces"])
+            if "layers" in recipe:
+                recipe["layers"] = tuple(recipe["layers"])
+            faces["regions"] = tuple(tuple(region) for region in faces["regions"])
+            return cls(
+                plain["kind"],
+                CONFIGS[plain["kind"]](**recipe),
+                FaceShape(**faces),
+                tuple(plain["aus"]),
+                plain["uses_mask"],
+                dict(plain["data"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{source} is of another version of this project: train it again ({error})"
+            ) from None
+
+
+def _of_older_version(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat recipes, without crop recipe and people, as versions before this one wrote them."""
+    recipe = dict(plain["recipe"])
+    faces = {"image_size": recipe.pop("image_size"), "grid": recipe.pop("grid")}
+    faces |= {"regions": recipe.pop("regions", ()), "preset": "canonical"}
+    if plain["kind"] == "au":
+        options = {"dropout": recipe.pop("dropout"), "node_width": recipe.pop("node_width")}
+        frozen_norms = recipe.pop("frozen_norms")
+        if recipe["head"] == "me_graphau":
+            options["frozen_norms"] = frozen_norms
+        recipe["head_options"] = {name: value for name, value in options.items() if value is not None}
+    rest = {"aus": plain.get("aus", ()), "uses_mask": plain.get("uses_mask", False), "data": {}}
+    return {"kind": plain["kind"], "recipe": recipe, "faces": faces, **rest}
