@@ -12,28 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-# Which landmark of 68 stands at each place after mirroring the picture.
-_MIRROR_68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
-
-
-def _mirror_without(*left_out: int) -> np.ndarray:
-    """The same for an outline that lacks these of the 68 points."""
-    kept = np.setdiff1d(np.arange(68), left_out)
-    return np.searchsorted(kept, _MIRROR_68[kept])
-
-
-_JAW, _INNER_CORNERS = range(17), (60, 64)
-_MIRROR = {
-    5: np.array([1, 0, 2, 4, 3]),
-    68: _MIRROR_68,
-    66: _mirror_without(*_INNER_CORNERS),
-    51: _mirror_without(*_JAW),
-    49: _mirror_without(*_JAW, *_INNER_CORNERS),
-}
+from data_modules.landmarks import MIRROR_ORDERS
 
 _LUMA = (0.299, 0.587, 0.114)  # how bright R, G and B look (ITU-R BT.601)
 _TO_MEAN = np.full((3, 3), 1 / 3)  # a colour's share along the axis of greys
@@ -85,8 +64,8 @@ class FaceAugmentation:
         image = cv2.transform(image, _colour_map(draws[5:], cv2.mean(image)))
         if landmarks is not None:
             landmarks = (landmarks @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-            if mirrored and len(landmarks) in _MIRROR:
-                landmarks = landmarks[_MIRROR[len(landmarks)]]
+            if mirrored and len(landmarks) in MIRROR_ORDERS:
+                landmarks = landmarks[MIRROR_ORDERS[len(landmarks)]]
         return image, landmarks
 
     def _motion(self, draws: Sequence[float], side: int) -> tuple[np.ndarray, bool]:

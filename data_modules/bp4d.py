@@ -18,8 +18,10 @@ from pathlib import Path
 from data_modules.errors import UserError
 from data_modules.faces.video import PICTURES, read_picture
 from data_modules.facs import BP4D_AUS
-from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
+from data_modules.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.stores.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
+from data_modules.stores.store_writer import Tally
 
 UNKNOWN = 9
 MIN_FACE = 96  # pixels; faces fill more than a third of the 1040 columns

@@ -17,8 +17,10 @@ from scipy.io.matlab import MatReadError
 from data_modules.errors import UserError
 from data_modules.faces.video import read_video
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
-from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
+from data_modules.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.stores.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
+from data_modules.stores.store_writer import Tally
 
 PRESENT_FROM = 2
 MIN_FACE = 96  # pixels; faces fill more than a third of the 768 rows

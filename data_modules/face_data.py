@@ -20,8 +20,9 @@ from data_modules.occlusion.apply import KINDS, donor_of, occlude
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
-from data_modules.occlusion.spec import OcclusionSpec, keyed_generator, token_visibility
+from data_modules.occlusion.spec import OcclusionSpec, token_visibility
 from data_modules.stores.store import FaceStore
+from data_modules.streams import keyed_generator
 
 CLEAN = OcclusionSpec("none", 0.0)
 MIXED = "mixed"  # a fill of its own for each face

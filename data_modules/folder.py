@@ -19,8 +19,10 @@ import pandas as pd
 from data_modules.errors import UserError
 from data_modules.faces.video import PICTURES, VIDEOS, open_video, read_picture
 from data_modules.facs import au_name
-from data_modules.sources import Source, SourceFrame, Tally, file_hash, files_state, prepare_store
+from data_modules.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.stores.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
+from data_modules.stores.store_writer import Tally
 
 Labels = tuple[tuple[int, ...], tuple[float, ...]]  # of one frame: presence (A,), intensity (A,)
 _EVERY_FRAME = -1

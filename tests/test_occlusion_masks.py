@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from data_modules.errors import UserError
 from data_modules.facs import au_region
+from data_modules.landmarks import five_points
 from data_modules.occlusion import blobs, held, shapes, textures, worn
 from data_modules.occlusion.apply import KINDS, donor_of, occlude
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.objects import Cutout
-from data_modules.occlusion.placement import five_points
 from data_modules.occlusion.shapes import shape_generator
 from data_modules.occlusion.spec import LADDER, OcclusionSpec, pool_of, token_visibility, training_seed
 from data_modules.occlusion.textures import CLOTH, MATERIALS, NOISE, POOL_SIZES, tile
@@ -184,13 +184,13 @@ def test_parts_follow_the_landmarks(kind):
 def test_landmark_sets_agree_and_odd_ones_are_refused():
     full = np.random.default_rng(0).random((68, 2)) * 100
     reduced = np.delete(full, [60, 64], 0)
-    expected = five_points(full, 100, 100)
+    expected = five_points(full)
     for points in (reduced, full[17:], reduced[17:], expected):
-        np.testing.assert_allclose(five_points(points, 100, 100), expected)
+        np.testing.assert_allclose(five_points(points), expected)
     with pytest.raises(UserError, match="12 landmarks"):
-        five_points(full[:12], 100, 100)
+        five_points(full[:12])
     with pytest.raises(UserError, match="finite"):
-        five_points(full * np.nan, 100, 100)
+        five_points(full * np.nan)
 
 
 def test_au_targeted_hides_the_regions_of_the_chosen_aus():

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 from data_modules.errors import UserError
 from data_modules.occlusion.apply import occlude
 from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
-from data_modules.occlusion.spec import LADDER, OcclusionSpec
+from data_modules.occlusion.spec import OcclusionSpec
 
 FACES = 50
 
@@ -81,9 +81,10 @@ def test_draws_cover_kinds_and_severities_and_the_clean_share():
     specs = [sampler.spec(step) for step in range(4000)]
     clean = [spec for spec in specs if spec.kind == "none"]
     assert len(clean) / len(specs) == pytest.approx(0.25, abs=0.03)
-    assert {(s.kind, s.severity) for s in specs if s.kind != "none"} == {
-        (kind, severity) for kind in ("patches", "lower") for severity in LADDER[1:]
-    }
+    for kind in ("patches", "lower"):
+        drawn = [spec.severity for spec in specs if spec.kind == kind]
+        shares, _ = np.histogram(drawn, 4, (0.1, 0.9))
+        np.testing.assert_allclose(shares / len(drawn), 0.25, atol=0.05)
 
 
 def test_severity_range_and_curriculum():
@@ -95,14 +96,6 @@ def test_severity_range_and_curriculum():
         sampler.set_epoch(epoch)
         hardest.append(max(sampler.spec(step).severity for step in range(len(sampler))))
     np.testing.assert_allclose(hardest, [0.1, 0.5, 0.9, 0.9], atol=0.01)
-
-
-def test_curriculum_climbs_the_ladder():
-    sampler = SeverityBatchSampler(np.arange(2000), 2, clean_share=0.0, curriculum_epochs=4)
-    sampler.set_epoch(0)
-    assert {sampler.spec(step).severity for step in range(1000)} == {0.1}
-    sampler.set_epoch(2)
-    assert {sampler.spec(step).severity for step in range(1000)} == {0.1, 0.25, 0.5}
 
 
 @pytest.mark.parametrize("count, world_size", [(10, 1), (10, 3), (2, 4)])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fixtures_datasets import numbered_frame, write_bp4d
 
-from data_modules import sources
 from data_modules.bp4d import prepare_bp4d
 from data_modules.errors import UserError
 from data_modules.folder import prepare_folder
+from data_modules.stores import preparing
 from data_modules.stores.store import FaceStore
 
 SEQUENCES = [("F001", "T1"), ("F003", "T2"), ("M003", "T1"), ("M004", "T8")]
@@ -29,9 +29,9 @@ def prepare(raw: Path, out: Path, **options) -> FaceStore:
 def worked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sequences that were cropped, in order."""
     names: list[str] = []
-    real = sources.write_sequence
+    real = preparing.write_sequence
     monkeypatch.setattr(
-        sources, "write_sequence", lambda *arguments: names.append(arguments[2]) or real(*arguments)
+        preparing, "write_sequence", lambda *arguments: names.append(arguments[2]) or real(*arguments)
     )
     return names
 
@@ -83,18 +83,18 @@ def test_an_interrupted_growth_goes_on(whole, worked, tmp_path: Path, monkeypatc
     grown = part_of(raw, tmp_path / "raw", SEQUENCES[:1])
     prepare(grown, tmp_path / "s")
     part_of(raw, grown, SEQUENCES[1:])
-    real, counting = sources.write_sequence, sources.write_sequence
+    real, counting = preparing.write_sequence, preparing.write_sequence
 
     def stops(*arguments):
         if arguments[2] == "M003_T1":
             raise KeyboardInterrupt
         counting(*arguments)
 
-    monkeypatch.setattr(sources, "write_sequence", stops)
+    monkeypatch.setattr(preparing, "write_sequence", stops)
     with pytest.raises(KeyboardInterrupt):
         prepare(grown, tmp_path / "s")
     assert len(FaceStore(tmp_path / "s")) == 3  # the old store is there and whole
-    monkeypatch.setattr(sources, "write_sequence", real)
+    monkeypatch.setattr(preparing, "write_sequence", real)
     rename = Path.replace
 
     def dies(self: Path, target):

@@ -7,17 +7,10 @@ from hypothesis import strategies as st
 
 from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS, SYNTHETIC_AUS
+from data_modules.landmarks import LEFT_CORNER, LEFT_EYE, NOSE_TIP, RIGHT_CORNER, RIGHT_EYE, five_points
 from data_modules.synthetic_faces import anny_files, assets, materials
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
-from data_modules.synthetic_faces.landmarks import (
-    LEFT_CORNER,
-    LEFT_EYE,
-    NOSE_TIP,
-    RIGHT_CORNER,
-    RIGHT_EYE,
-    five_points,
-)
 from data_modules.synthetic_faces.renderer import render_frame
 from data_modules.synthetic_faces.sampler import (
     PRESENCE_THRESHOLD,

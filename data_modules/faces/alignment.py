@@ -11,7 +11,7 @@ import numpy as np
 
 from data_modules.errors import UserError
 from data_modules.facs import CANONICAL_POINTS
-from data_modules.occlusion.placement import five_points
+from data_modules.landmarks import five_points
 
 PRESETS = ("canonical", "me_graphau", "jaa_net", "fmae")
 # Eyes, nose tip and mouth corners in the 112-pixel square crop that is used with MTCNN.
@@ -43,7 +43,7 @@ def face_from_landmarks(landmarks: np.ndarray) -> Face:
     P is 5, 49, 51, 66 or 68, in iBUG order. Raises `UserError` for another number.
     """
     box = np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32)
-    return Face(box, 1.0, five_points(landmarks, 1, 1).astype(np.float32))
+    return Face(box, 1.0, five_points(landmarks).astype(np.float32))
 
 
 def choose_face(faces: Sequence[Face], last: Face | None = None) -> Face | None:

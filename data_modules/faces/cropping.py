@@ -1,6 +1,6 @@
 """Labelled frames -> rows of a store: the face is found, followed, cut out and encoded.
 
-Runs in the worker processes of `sources`, which alone hold torch.
+Runs in the worker processes of `stores.preparing`, which alone hold torch.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,9 @@ import numpy as np
 
 from data_modules.faces.alignment import Face, choose_face, crop_matrix, face_from_landmarks, warp
 from data_modules.faces.detection import FaceDetector
-from data_modules.sources import SourceFrame, Tally
+from data_modules.frames import SourceFrame
 from data_modules.stores.store import StoreInfo, encode_image, sample_id
+from data_modules.stores.store_writer import Tally
 
 _CHUNK = 8  # frames in memory at once, per process
 

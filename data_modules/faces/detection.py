@@ -101,9 +101,8 @@ class FaceDetector:
             return faces
         offsets, points, score = _run(self.onet, _windows(batch, boxes, owner, 48))
         sides = (boxes[:, 2:] - boxes[:, :2])[:, None]  # (M, 1, 2)
-        points = (
-            boxes[:, None, :2] + points * sides
-        )  # 0 is the centre of a window's first pixel, as published
+        # 0 is the centre of a window's first pixel, as published.
+        points = boxes[:, None, :2] + points * sides
         boxes = _moved(boxes, offsets)
         order = score.argsort(descending=True)
         for i in order[score[order] > self.thresholds[2]].tolist():

@@ -12,7 +12,8 @@ from data_modules.occlusion.kinds import KINDS
 from data_modules.occlusion.objects import Cutout
 from data_modules.occlusion.paint import paint
 from data_modules.occlusion.scene import Scene
-from data_modules.occlusion.spec import Draws, OcclusionSpec, draws, pool_of
+from data_modules.occlusion.spec import OcclusionSpec, draws, pool_of
+from data_modules.streams import Draws
 
 __all__ = ["KINDS", "check_spec", "donor_of", "occlude"]
 

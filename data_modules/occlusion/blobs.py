@@ -13,8 +13,8 @@ from data_modules.occlusion.objects import DIRECTIONS, to_power_of_two
 from data_modules.occlusion.paint import NODES, Drawing, Surface
 from data_modules.occlusion.scene import Scene
 from data_modules.occlusion.shapes import pick_shape, placing, shape_generator
-from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.textures import pick_tile
+from data_modules.streams import Draws
 
 _BLOB_MATERIALS = ("skin", "cloth", "noise")
 _CENTRES = (np.arange(NODES, dtype=np.float32) + 0.5) / NODES - 0.5

@@ -4,30 +4,41 @@ Drawn occlusions are laid out in them and so sit on the right part of rolled and
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from data_modules.occlusion.placement import canonical_points, checked_points
+from data_modules.facs import CANONICAL_POINTS
+from data_modules.landmarks import first_eye_point
 
 # Head geometry in units of the distance from the eye line to the mouth line, fitted to frontal adult faces.
 _HEAD_RADIUS = 1.1
 _EYE_DEPTH = 0.9  # how far the eyes lie in front of the head's axis, in head radii
-_NOSE_SWING = (
-    0.47  # sideways shift of the nose tip against the eyes when the head turns, per sine of the turn
-)
+# Sideways shift of the nose tip against the eyes when the head turns, per sine of the turn.
+_NOSE_SWING = 0.47
 _MAX_SINE = 0.85
+
+
+_CANONICAL = np.array(CANONICAL_POINTS)
+
+
+@lru_cache(maxsize=64)
+def canonical_points(height: int, width: int) -> np.ndarray:
+    """Where alignment puts the five points of a frontal face, (5, 2) pixels; treat it as read-only."""
+    return _CANONICAL * (width, height)
 
 
 def packed_chart(landmarks: np.ndarray | None, height: int, width: int) -> np.ndarray:
     """The numbers of a face's `Chart` in one array, which compiled code takes faster than a tuple; see `unpacked`.
 
-    `landmarks` as in `five_points`.
+    `landmarks` (P, 2) x, y in pixels, of a layout of `landmarks`; None puts the parts where alignment does.
     """
     if landmarks is None:
         return _measured(canonical_points(height, width), -1)
-    return _measured(*checked_points(np.ascontiguousarray(landmarks, np.float64)))
+    points = np.ascontiguousarray(landmarks, np.float64)
+    return _measured(points, first_eye_point(points))
 
 
 class Chart(NamedTuple):

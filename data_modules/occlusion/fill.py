@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from data_modules.errors import UserError
-from data_modules.occlusion.spec import OcclusionSpec, draws, keyed_generator
+from data_modules.occlusion.spec import OcclusionSpec, draws
+from data_modules.streams import keyed_generator
 
 FILLS = ("grey", "mean", "noise", "blur", "donor")
 _GREY = 127

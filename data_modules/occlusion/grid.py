@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_modules.occlusion.spec import LADDER, Draws, cell_bounds
+from data_modules.occlusion.spec import LADDER, cell_bounds
+from data_modules.streams import Draws
 
 _ASPECTS = tuple(float(a) for a in np.geomspace(0.5, 2.0, 15))  # of `block`, height over width
 _TOLERANCE = 0.03  # how far the share that `block` hides may lie from a rung of the ladder
-_MISSED = (
-    0.1  # cells beside a rung cost this much, against cells times how far off the aspect is (in its log)
-)
+# Cells beside a rung cost this much, against cells times how far off the aspect is (in its log).
+_MISSED = 0.1
 
 
 def hide_first(order: np.ndarray, severity: float, grid: int) -> np.ndarray:
@@ -81,9 +81,8 @@ def block_chain(grid: int, aspect: int) -> BlockChain:
         missed = [min(rung - before, area - rung) for rung in rungs if before < rung <= area]
         excess = sum(max(0.0, miss / grid**2 - _TOLERANCE) for miss in missed)
         off = abs(float(np.log(height / width)) - wanted)
-        return round(
-            excess * 1e6 + sum(missed) * _MISSED + off * (area - before), 6
-        )  # ties: alike everywhere
+        # Rounded, so that ties are alike everywhere.
+        return round(excess * 1e6 + sum(missed) * _MISSED + off * (area - before), 6)
 
     best: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {(1, 1): (cost(0, 1, 1), None)}
     for height in range(1, grid + 1):

@@ -12,7 +12,6 @@ from numba import njit
 
 from data_modules.occlusion.chart import Chart, plane, unpacked
 from data_modules.occlusion.paint import NODES, Drawing, Surface
-from data_modules.occlusion.placement import five_points
 from data_modules.occlusion.scene import Scene
 from data_modules.occlusion.shapes import (
     FAR,
@@ -23,8 +22,8 @@ from data_modules.occlusion.shapes import (
     rounded,
     shape_generator,
 )
-from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.textures import pick_tile
+from data_modules.streams import Draws
 
 _FAR_OFF = 0.2  # units: how an outline runs further off than this is never seen
 _WEB, _WRIST = -0.95, -1.75  # where the palm and the forearm begin, behind the longest finger's tip
@@ -56,7 +55,7 @@ def draw_hand(draws: Draws, scene: Scene) -> Drawing:
     shape = _hand(scene.pool, pick_shape(draws, scene.pool))
     mirrored = -1.0 if draws.uniform() < 0.5 else 1.0
     angle = draws.uniform(-1.3, 1.3)  # 0: straight up
-    chart, points = scene.packed_chart, five_points(scene.landmarks, *scene.size)
+    chart, points = scene.packed_chart, scene.five_points
     goal_u, goal_v = plane.py_func(Chart(*chart.tolist()), *points[draws.below(5)].tolist())
     goal_u += draws.uniform(-0.2, 0.2)
     tile = pick_tile(draws, scene.pool, "skin")

@@ -19,8 +19,8 @@ from data_modules.occlusion.regions import (
     saliency_visible,
 )
 from data_modules.occlusion.scene import Scene
-from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.worn import draw_hair, draw_mask, draw_sunglasses
+from data_modules.streams import Draws
 
 
 @dataclass(frozen=True)

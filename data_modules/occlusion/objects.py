@@ -16,9 +16,8 @@ _OPAQUE = 128
 class Cutout:
     """One cut-out. `reach` is how far it extends from its middle in each direction, its mean being 1."""
 
-    colours: (
-        np.ndarray
-    )  # (h, w, 3) uint8 RGB, powers of two; transparent pixels hold the nearest opaque colour
+    # (h, w, 3) uint8 RGB, powers of two; transparent pixels hold the nearest opaque colour
+    colours: np.ndarray
     middle: tuple[float, float]  # x, y in pixels
     radius: float  # pixels that count as 1
     reach: np.ndarray  # (DIRECTIONS,)

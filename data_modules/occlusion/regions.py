@@ -14,7 +14,7 @@ from data_modules.facs import AUS, CANONICAL_POINTS, au_region
 from data_modules.occlusion.chart import locate, unpacked
 from data_modules.occlusion.grid import hide_first
 from data_modules.occlusion.scene import Scene
-from data_modules.occlusion.spec import Draws
+from data_modules.streams import Draws
 
 _PLACES = 100  # per side of the canonical crop
 _FINE = 2  # region cover is measured at this many points per cell and side

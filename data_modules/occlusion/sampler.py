@@ -11,7 +11,8 @@ from torch.utils.data import Sampler
 
 from data_modules.errors import UserError
 from data_modules.occlusion.apply import check_spec
-from data_modules.occlusion.spec import LADDER, OcclusionSpec, keyed_generator, training_seed
+from data_modules.occlusion.spec import OcclusionSpec, training_seed
+from data_modules.streams import keyed_generator
 
 SampleKey = tuple[int, OcclusionSpec]  # what a dataset's __getitem__ receives
 
@@ -19,7 +20,7 @@ SampleKey = tuple[int, OcclusionSpec]  # what a dataset's __getitem__ receives
 class SeverityBatchSampler(Sampler[list[SampleKey]]):
     """Training batches: shuffled, sharded over ranks, one occlusion per step. A torch `batch_sampler`.
 
-    Severities come from the list `severities`, or evenly from `severity_range` (low, high) when given.
+    Severities come evenly from `severity_range` (low, high).
     A step is left clean with probability `clean_share`. With `curriculum_epochs` E > 0 the hardest severity
     grows linearly from the easiest over the first E epochs. `batch_size` counts faces per rank; faces that do
     not fill a step on all ranks are left out of this epoch (`drop_last`), so no face is seen twice.
@@ -33,8 +34,7 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
         batch_size: int,
         *,
         kinds: Sequence[str] = ("patches", "block"),
-        severities: Sequence[float] = LADDER[1:],
-        severity_range: tuple[float, float] | None = None,
+        severity_range: tuple[float, float] = (0.1, 0.9),
         clean_share: float = 0.1,
         curriculum_epochs: int = 0,
         seed: int = 0,
@@ -43,12 +43,11 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
     ):
         self.indices = np.asarray(indices, np.int64)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-        self.kinds, self.severities = tuple(kinds), tuple(sorted(severities))
-        self.severity_range = severity_range
+        self.kinds, self.severity_range = tuple(kinds), severity_range
         self.clean_share, self.curriculum_epochs, self.seed = clean_share, curriculum_epochs, seed
         self.epoch, self._entry = 0, (0, 0)
         for kind in self.kinds:
-            for severity in severity_range or self.severities:
+            for severity in severity_range:
                 check_spec(OcclusionSpec(kind, severity))
         if curriculum_epochs < 0:
             raise UserError(f"curriculum_epochs {curriculum_epochs}: give 0 (no curriculum) or more epochs")
@@ -94,13 +93,10 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
 
     def _severity(self, level: float) -> float:
         """`level` in [0, 1) -> a severity that this epoch allows."""
-        low, high = self.severity_range or (self.severities[0], self.severities[-1])
+        low, high = self.severity_range
         if self.curriculum_epochs:
             high = low + (high - low) * min(1.0, self.epoch / self.curriculum_epochs)
-        if self.severity_range:
-            return low + (high - low) * level
-        allowed = [severity for severity in self.severities if severity <= high + 1e-9]
-        return allowed[int(level * len(allowed))]
+        return low + (high - low) * level
 
 
 class LadderSampler(Sampler[list[SampleKey]]):

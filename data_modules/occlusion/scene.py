@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_modules.occlusion.chart import Chart, packed_chart
+from data_modules.landmarks import five_points
+from data_modules.occlusion.chart import Chart, canonical_points, packed_chart
 from data_modules.occlusion.objects import Cutout
 
 
@@ -25,6 +26,11 @@ class Scene(NamedTuple):
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.image.shape[:2]  # type: ignore[return-value]
+
+    @property
+    def five_points(self) -> np.ndarray:
+        """Left eye, right eye, nose tip, left and right mouth corner, (5, 2) pixels."""
+        return canonical_points(*self.size) if self.landmarks is None else five_points(self.landmarks)
 
     @property
     def packed_chart(self) -> np.ndarray:

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from data_modules.occlusion.spec import Draws, keyed_generator
 from data_modules.occlusion.textures import POOL_SIZES
+from data_modules.streams import Draws, keyed_generator
 
 FAR = 50.0  # a field value that no object grows to
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_modules.occlusion.spec import Draws, keyed_generator
+from data_modules.streams import Draws, keyed_generator
 
 TILE = 256  # pixels per side
 POOL_SIZES = {"train": 48, "test": 24, "held-out": 24}  # tiles per material

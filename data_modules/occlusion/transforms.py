@@ -17,7 +17,8 @@ from data_modules.errors import UserError
 from data_modules.occlusion.apply import check_spec, occlude
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.objects import load_objects
-from data_modules.occlusion.spec import PROTOCOL_SEED, OcclusionSpec, keyed_generator, training_seed
+from data_modules.occlusion.spec import PROTOCOL_SEED, OcclusionSpec, training_seed
+from data_modules.streams import keyed_generator
 
 _OPTIONAL = ("landmarks", "donor", "aus", "saliency")  # keys that are handed on to `occlude`
 

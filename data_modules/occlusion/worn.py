@@ -20,8 +20,8 @@ from data_modules.occlusion.shapes import (
     shape_generator,
     stripe_noise,
 )
-from data_modules.occlusion.spec import Draws
 from data_modules.occlusion.textures import pick_tile
+from data_modules.streams import Draws
 
 
 class _Glasses(NamedTuple):
@@ -139,9 +139,8 @@ def _mask_field(packed, height, width, shape, loop_level):
                 light += 0.14 * max(_swing((v - shape.arch * x * x) * shape.pleats), -0.3)
             else:
                 light += 0.1 * bell((u + 0.1) / 0.08) - 0.3 * bell(u / 0.035)
-            shade[i, j] = light + 0.06 * bell((u - 0.12) / 0.1) * (
-                v < chart.mouth_v
-            )  # the ridge over the nose
+            # The ridge over the nose, above the mouth.
+            shade[i, j] = light + 0.06 * bell((u - 0.12) / 0.1) * (v < chart.mouth_v)
     return field, tops, sides, loops, shade
 
 

@@ -29,14 +29,10 @@ SCHEMA = pa.schema(
         ("frame", pa.int32()),  # 1-based or 0-based as in the source; never renumbered
         ("labels", pa.list_(pa.int8())),  # (A,) 1 present, 0 absent, -1 unknown
         ("intensity", pa.list_(pa.float32())),  # (A,) 0-5, NaN unknown
-        (
-            "landmarks",
-            pa.list_(pa.float32()),
-        ),  # x0, y0, x1, y1, ... in pixels of `image`; empty where unknown
-        (
-            "box",
-            pa.list_(pa.float32()),
-        ),  # x0, y0, x1, y1 of the face in the source picture; empty where unknown
+        # x0, y0, x1, y1, ... in pixels of `image`; empty where unknown
+        ("landmarks", pa.list_(pa.float32())),
+        # x0, y0, x1, y1 of the face in the source picture; empty where unknown
+        ("box", pa.list_(pa.float32())),
         ("source", pa.string()),  # path relative to the source's root
         ("source_hash", pa.string()),  # of the source file's content; empty for rendered faces
     ]

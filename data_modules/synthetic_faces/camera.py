@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 
 from data_modules.facs import CANONICAL_POINTS
-from data_modules.synthetic_faces.landmarks import five_points, landmark_vertices
+from data_modules.landmarks import five_points
+from data_modules.synthetic_faces.landmarks import landmark_vertices
 from data_modules.synthetic_faces.scene import Scene
 
 DISTANCE = 12.0  # decimetres from the eyes

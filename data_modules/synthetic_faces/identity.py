@@ -76,9 +76,8 @@ def _sample_surface(rng: np.random.Generator, traits: Traits) -> np.ndarray:
         value = float(np.clip(rng.normal(0, spread), -2.2 * spread, 2.2 * spread))
         for target in high if value > 0 else low:
             rig.add_morph(control, target, abs(value))
-    rig.add_morph(
-        control, "mouth/mouth-angles-up", float(rng.normal(0.3, 0.12))
-    )  # at rest, without it, faces look stern
+    # At rest, without it, faces look stern.
+    rig.add_morph(control, "mouth/mouth-angles-up", float(rng.normal(0.3, 0.12)))
     surface = rig.surface(control)
     eyes = [surface[np.unique(rig.triangles[rig.material == side])].mean(0) for side in (LEFT_EYE, RIGHT_EYE)]
     scale = _EYE_DISTANCE / np.linalg.norm(eyes[0] - eyes[1])

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from data_modules.landmarks import LEFT_CORNER, RIGHT_CORNER
 from data_modules.synthetic_faces.assets import SKIN, load_rig
 from data_modules.synthetic_faces.kernels import vertex_normals
 from data_modules.synthetic_faces.lips import lip_field
@@ -40,18 +41,6 @@ _OUTER_LIPS = [
     (0.08, 6.495),
     (0.0, 6.488),
 ]
-
-LEFT_CORNER, RIGHT_CORNER, NOSE_TIP = 48, 54, 30  # "left" as the viewer sees it
-LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
-PARTS = {
-    "left_brow": slice(17, 22),
-    "right_brow": slice(22, 27),
-    "left_eye": LEFT_EYE,
-    "right_eye": RIGHT_EYE,
-    "nose": slice(27, 36),
-    "mouth": slice(48, 68),
-    "face": slice(0, 68),
-}
 
 
 def _mirror(point: tuple[float, float]) -> tuple[float, float]:
@@ -94,9 +83,3 @@ def _nearest_in_front(x: float, y: float, candidates: np.ndarray) -> int:
     distance = np.hypot(points[:, 0] - x, points[:, 1] - y)
     near = distance < distance.min() + 0.006
     return int(candidates[near][points[near, 2].argmax()])
-
-
-def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """68 landmarks (68, D) -> viewer's left eye, right eye, nose tip, left and right mouth corner (5, D)."""
-    eyes = landmarks[LEFT_EYE].mean(0), landmarks[RIGHT_EYE].mean(0)
-    return np.stack([*eyes, landmarks[NOSE_TIP], landmarks[LEFT_CORNER], landmarks[RIGHT_CORNER]])

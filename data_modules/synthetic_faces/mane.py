@@ -115,9 +115,8 @@ def _hang(hair: Hair) -> Mane:
     t = np.linspace(0, 1, _HANG_ROWS)  # (R,) along the strand
     height = np.linspace(1, 0.25, _HANG_LAYERS)  # (L,)
     clear = 0.0 if hair.tucked else 0.15  # past the ears
-    spread = (
-        0.05 * height[:, None] + clear * rise(0, 0.25, t) + 0.1 * rise(0.2, 1, t) * hair.length / 2
-    )  # (L, R)
+    # (L, R)
+    spread = 0.05 * height[:, None] + clear * rise(0, 0.25, t) + 0.1 * rise(0.2, 1, t) * hair.length / 2
     layer, row, column = np.indices((_HANG_LAYERS, _HANG_ROWS, _HANG_COLUMNS)).reshape(3, -1)
     offset = outward[column] * spread[layer, row][:, None] - [0, 1, 0] * (t[row] * hair.length)[:, None]
     edge = np.minimum(column, _HANG_COLUMNS - 1 - column)

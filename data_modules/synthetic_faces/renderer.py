@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_modules.landmarks import PARTS
 from data_modules.synthetic_faces import camera, kernels, shading
 from data_modules.synthetic_faces.atlas import TEXELS
 from data_modules.synthetic_faces.bust import Bust, build_bust, turn_head
 from data_modules.synthetic_faces.expression import pose_expression
 from data_modules.synthetic_faces.identity import Identity
-from data_modules.synthetic_faces.landmarks import PARTS, landmark_vertices
+from data_modules.synthetic_faces.landmarks import landmark_vertices
 from data_modules.synthetic_faces.lighting import light_up
 from data_modules.synthetic_faces.mane import strand_texture
 from data_modules.synthetic_faces.sampler import RENDERED_AUS

@@ -59,9 +59,8 @@ class Style:
         """Latents (..., A) -> intensities (..., A): 0 below the threshold, `_WEAKEST` to `_STRONGEST` above
         it."""
         rank = _normal_cdf(latents)
-        above = (rank - (1 - self.marginals)) / np.maximum(
-            self.marginals, 1e-9
-        )  # 0 at the threshold, 1 at the top
+        # 0 at the threshold, 1 at the top
+        above = (rank - (1 - self.marginals)) / np.maximum(self.marginals, 1e-9)
         strength = _WEAKEST + (_STRONGEST - _WEAKEST) * np.clip(above, 0, 1) ** 0.8
         return np.where(above > 0, strength, 0.0).astype(np.float32)
 
@@ -132,12 +131,8 @@ def resolve_conflicts(intensity: np.ndarray) -> tuple[np.ndarray, bool]:
     return np.array([drawn[number] for number in RENDERED_AUS], np.float32), parting
 
 
-_ONE_SIDED = {
-    14: 0.35,
-    12: 0.15,
-    10: 0.15,
-    2: 0.15,
-}  # how often an AU is weaker on one side; 0.08 for the others
+# How often an AU is weaker on one side; 0.08 for the others.
+_ONE_SIDED = {14: 0.35, 12: 0.15, 10: 0.15, 2: 0.15}
 
 
 def split_sides(rng: np.random.Generator, intensity: np.ndarray) -> np.ndarray:

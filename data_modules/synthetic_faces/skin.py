@@ -194,9 +194,8 @@ def _beard(rng: np.random.Generator) -> np.ndarray:
     jaw = _rise(0.08, -0.04, y - edge)
     mouth = np.exp(-(((x / 0.31) ** 2 + ((layout.y - 6.61) / 0.15) ** 2) ** 2))
     moustache = np.exp(-((x / 0.25) ** 4) - ((layout.y - 6.765) / 0.05) ** 4)
-    cover = np.clip(jaw * (1 - 0.92 * mouth) + moustache, 0, 1) * _rise(
-        6.06, 6.2, layout.y
-    )  # not down the neck
+    not_neck = _rise(6.06, 6.2, layout.y)
+    cover = np.clip(jaw * (1 - 0.92 * mouth) + moustache, 0, 1) * not_neck
     level = rng.choice([0.2, 0.4, 0.8], p=[0.5, 0.3, 0.2])
     grain = np.clip(0.8 + 0.3 * rng.standard_normal(cover.shape, np.float32), 0, 1.3)
     return cv2.GaussianBlur(cover.astype(np.float32), (0, 0), 4) * level * grain * (1 - layout.lips)

@@ -14,12 +14,12 @@ import numpy as np
 from rich.progress import track
 
 from data_modules.errors import UserError
+from data_modules.faces.video import PICTURES, read_picture
 from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.objects import Cutout, load_objects
 from data_modules.occlusion.spec import LADDER, PROTOCOL_VERSION, OcclusionSpec
 from data_modules.stores.store import sample_id
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 COLUMNS = (
     "sample_id",
     "source",
@@ -98,8 +98,10 @@ def _write(
     key = sample_id("files", name.as_posix(), "", 0)
     donor = None
     if fill == "donor" or KINDS[spec.kind].needs == "donor":
-        donor = _read(pictures[donor_of(spec, key, number, np.arange(len(pictures)))])
-    image, visible = occlude(_read(path), spec, key, grid=grid, fill=fill, donor=donor, objects=cutouts)
+        donor = read_picture(pictures[donor_of(spec, key, number, np.arange(len(pictures)))])
+    image, visible = occlude(
+        read_picture(path), spec, key, grid=grid, fill=fill, donor=donor, objects=cutouts
+    )
     folder = Path(spec.kind) / f"{spec.severity:g}"
     picture = folder / f"{name.as_posix()}.png"
     mask = folder / f"{name.as_posix()}.mask.png"
@@ -129,14 +131,6 @@ def _pictures(source: Path) -> list[Path]:
         found = [source] if source.is_file() else []
     if not found:
         raise UserError(
-            f"{source} holds no picture ({', '.join(PICTURES)}): give a picture or a folder of them"
+            f"{source} holds no picture ({', '.join(sorted(PICTURES))}): give a picture or a folder of them"
         )
     return found
-
-
-def _read(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"{path} is not a readable picture: remove it or save it again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

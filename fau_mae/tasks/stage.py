@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
-from data_modules.occlusion.spec import keyed_generator
+from data_modules.streams import keyed_generator
 from fau_mae.models.backbone.encoder import BackboneConfig
 from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.sharding import shard

@@ -1,62 +1,28 @@
-"""What all sources of real faces share: sequences of labelled frames -> parts of a store, in parallel processes.
+"""Sequences of labelled frames (`frames`) -> parts of a store, in parallel processes.
 
-A source hands in its sequences, one job each, and a function that reads the frames of a job; `cropping` makes
-rows of them. Each process holds a few frames at a time, so memory does not grow with the data set.
+`faces.cropping` makes rows of the frames that a source reads. Each process holds a few frames at a time, so
+memory does not grow with the data set.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import numpy as np
 from rich.progress import Progress
 
 from data_modules.errors import UserError
 from data_modules.faces.alignment import PRESETS
+from data_modules.frames import Job, Source, SourceFrame, fingerprint
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import StoreWriter, Tally
-from data_modules.workers import worker_pool
+from data_modules.stores.workers import worker_pool
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
 CROP_VERSION = 2  # raise when the same options give other crops than before
-
-Job = TypeVar("Job")
-
-
-@dataclass(frozen=True)
-class SourceFrame:
-    """One labelled frame of a source; `image` None when the source has the label but not the picture."""
-
-    image: np.ndarray | None  # uint8 RGB (H, W, 3)
-    subject: str
-    task: str
-    frame: int  # as the source numbers it
-    labels: Sequence[int]  # (A,) 1, 0, -1 unknown
-    intensity: Sequence[float]  # (A,) 0-5, NaN unknown
-    source: str  # path relative to the root of the source
-    source_hash: str = ""  # see `file_hash`
-    missing: str = "picture missing"  # why `image` is None
-    landmarks: np.ndarray | None = None  # (P, 2) in pixels of `image`, where the source has them
-
-
-@dataclass(frozen=True)
-class Source(Generic[Job]):
-    """A data set on disk: its sequences by name and how the frames of one are read (in another process).
-
-    `state` gives, as JSON can hold it, all that the rows of a sequence depend on: its labels, the names and
-    sizes of its files. A sequence of which it has changed is done again.
-    """
-
-    jobs: dict[str, Job]
-    read: Callable[[Job, Tally], Iterator[SourceFrame]]
-    state: Callable[[Job], object]
 
 
 def prepare_store(
@@ -87,9 +53,8 @@ def prepare_store(
         "av": version("av"),
     }
     info = StoreInfo(info.dataset, info.aus, info.size, info.encoding, info.parts, options, info.counts)
-    states = {
-        name: _fingerprint(source.state(job)) for name, job in source.jobs.items()
-    }  # checks labels, too
+    # This checks labels, too.
+    states = {name: fingerprint(source.state(job)) for name, job in source.jobs.items()}
     try:
         writer = StoreWriter(Path(out), info)
         stored = {name: note.fingerprint for name, note in writer.stored().items()}
@@ -143,9 +108,8 @@ def _run_all(
                 bar.advance(task)
 
 
-_worker_writes: Callable[
-    [str, Any, str], None
-]  # in a worker: `write_sequence` for the writer and source at hand
+# In a worker: `write_sequence` for the writer and source at hand.
+_worker_writes: Callable[[str, Any, str], None]
 
 
 def _start_worker(writer: StoreWriter, read: Callable[[Any, Tally], Iterator[SourceFrame]]) -> None:
@@ -171,30 +135,9 @@ def write_sequence(
     fingerprint: str,
 ) -> None:
     """Write the part of one sequence."""
-    from data_modules.faces.cropping import (
-        crop_rows,  # not above: the process that only hands out work needs no torch
-    )
+    # Not above: the process that only hands out work needs no torch.
+    from data_modules.faces.cropping import crop_rows
 
     tally = Tally()
     rows = crop_rows(read(job, tally), writer.info, tally)
     writer.write_part(name, rows, tally, fingerprint)
-
-
-def _fingerprint(state: object) -> str:
-    return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def files_state(root: Path, paths: Iterable[Path]) -> list[tuple[str, int]]:
-    """Name and bytes of files, -1 for a missing one: what `Source.state` says of pictures and videos."""
-    return [
-        (path.relative_to(root).as_posix(), path.stat().st_size if path.is_file() else -1) for path in paths
-    ]
-
-
-def file_hash(path: Path) -> str:
-    """BLAKE2b of a file's content, 16 bytes in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

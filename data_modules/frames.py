@@ -1,0 +1,64 @@
+"""What a source of real faces hands in: its sequences, one job each, and the labelled frames of a job."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from data_modules.stores.store_writer import Tally
+
+Job = TypeVar("Job")
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One labelled frame of a source; `image` None when the source has the label but not the picture."""
+
+    image: np.ndarray | None  # uint8 RGB (H, W, 3)
+    subject: str
+    task: str
+    frame: int  # as the source numbers it
+    labels: Sequence[int]  # (A,) 1, 0, -1 unknown
+    intensity: Sequence[float]  # (A,) 0-5, NaN unknown
+    source: str  # path relative to the root of the source
+    source_hash: str = ""  # see `file_hash`
+    missing: str = "picture missing"  # why `image` is None
+    landmarks: np.ndarray | None = None  # (P, 2) in pixels of `image`, where the source has them
+
+
+@dataclass(frozen=True)
+class Source(Generic[Job]):
+    """A data set on disk: its sequences by name and how the frames of one are read (in another process).
+
+    `state` gives, as JSON can hold it, all that the rows of a sequence depend on: its labels, the names and
+    sizes of its files. A sequence of which it has changed is done again.
+    """
+
+    jobs: dict[str, Job]
+    read: Callable[[Job, Tally], Iterator[SourceFrame]]
+    state: Callable[[Job], object]
+
+
+def fingerprint(state: object) -> str:
+    """A hash of what `Source.state` says."""
+    return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def files_state(root: Path, paths: Iterable[Path]) -> list[tuple[str, int]]:
+    """Name and bytes of files, -1 for a missing one: what `Source.state` says of pictures and videos."""
+    return [
+        (path.relative_to(root).as_posix(), path.stat().st_size if path.is_file() else -1) for path in paths
+    ]
+
+
+def file_hash(path: Path) -> str:
+    """BLAKE2b of a file's content, 16 bytes in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
