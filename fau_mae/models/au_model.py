@@ -1,8 +1,10 @@
 """AUModel = masked encoder + graph head: pictures and masks in, logits, nodes and edges out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from data_modules.batch import FaceShape
@@ -38,10 +40,14 @@ class AUModelConfig(BackboneConfig):
 
 
 class AUModel(nn.Module):
-    """Faces -> action units, one for each of `faces.regions`."""
+    """Faces -> action units, one for each of `faces.regions`.
+
+    A face of which no patch is visible is answered by definition: the prior, how often each AU is present.
+    """
 
     head: AUHead
     intensity: IntensityHead | None
+    prior: Tensor  # (A,) logits
 
     def __init__(self, config: AUModelConfig, faces: FaceShape):
         super().__init__()
@@ -51,6 +57,13 @@ class AUModel(nn.Module):
         self.mined = _from_zero(config.layers, self.encoder.depth)
         self.head, self.intensity = build_head(config, self.encoder, faces)
         self.completion = LATENTS.build(config.hidden, config.hidden_options, self.encoder, self.mined)
+        # Not among the weights: what a checkpoint says of its training faces tells it.
+        self.register_buffer("prior", torch.zeros(len(faces.regions)), persistent=False)
+
+    def set_prior(self, prevalence: Sequence[float]) -> None:
+        """How often each AU (A,) is present, in 0-1; NaN, not known, counts as one half."""
+        shares = torch.tensor(prevalence, dtype=torch.float32).nan_to_num(0.5)
+        self.prior.copy_(shares.logit(1e-3))
 
     def forward(
         self, image: Tensor, visible: Tensor | None = None, with_latents: bool = False
@@ -63,6 +76,9 @@ class AUModel(nn.Module):
         if visible is not None:
             latents = self.completion(latents, visible, self.encoder.pos_embed)
         output = self.head(latents)
+        if visible is not None:
+            seen = visible.any(1, keepdim=True)  # (B, 1)
+            output = output._replace(logits=torch.where(seen, output.logits, self.prior))
         return (output, latents) if with_latents else output
 
 

@@ -63,6 +63,8 @@ class AUTask(Stage):
             )
         for parameter in self.model.head.untrained(bool(self.loss.edge_states)):
             parameter.requires_grad_(False)  # nothing trains it, and DDP waits for all that wants
+        if self.about is not None and (prevalence := self.about.data.get("prevalence")):
+            self.model.set_prior(prevalence)
         return [self.model]
 
     def start(self, source: str) -> Description | None:

@@ -151,6 +151,7 @@ def trained_on(data: FaceDataModule) -> dict[str, Any]:
         "num_folds": data.num_folds,
         "val_share": data.val_share,
         "seed": data.seed,
+        "prevalence": data.prevalence().tolist(),  # of each AU, among the labels it may use
         **people,
     }
 

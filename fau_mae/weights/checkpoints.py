@@ -47,6 +47,8 @@ def load_au_model(path: Path) -> LoadedAUModel:
     about, state = read_own(path, "au")
     model = AUModel(cast(AUModelConfig, about.net), about.faces)
     load_all(model, under(state, "model."), path)
+    if prevalence := about.data.get("prevalence"):
+        model.set_prior(prevalence)
     return LoadedAUModel(model.eval(), about)
 
 

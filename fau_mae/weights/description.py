@@ -33,7 +33,8 @@ class Description:
         aus: of its logits, in order; for other kinds those of the store it was trained on.
         uses_mask: whether the model is to be told what is hidden.
         data: what it was trained on: `dataset`, `preset`, `fingerprint`, `fold`, `num_folds`, `val_share`, `seed`, and
-            the names of the people in `train`, `validation` and `test`; empty for one of an older version.
+            `prevalence` of each AU, and the names of the people in `train`, `validation` and `test`; empty for one of
+            an older version.
     """
 
     kind: str

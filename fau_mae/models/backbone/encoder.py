@@ -10,6 +10,7 @@ import torch
 from timm.layers import Attention, build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from data_modules.batch import FaceShape
 from data_modules.errors import UserError
@@ -137,7 +138,7 @@ class MaskedEncoder(nn.Module):
         Args:
             image: (B, 3, H, W) uint8, RGB.
             visible: (B, N) bool, True = visible; None = all. Hidden patches never reach the transformer,
-                so cost falls with what is hidden.
+                so cost falls with what is hidden. A face of which none is visible has the class token alone.
         """
         B, N = len(image), self.grid**2
         valid, patches = None, self.patches(image)  # (B, N, P)
@@ -146,7 +147,11 @@ class MaskedEncoder(nn.Module):
         else:
             positions, valid = visible_positions(visible)  # (B, V)
             patches = patches.gather(1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
-        x = self.stem(patches) + self.pos_embed[0][positions]  # (B, V, D)
+        if not patches.shape[1]:
+            # Nothing is visible. The stem still runs, on a blank that is dropped: every weight keeps its gradient.
+            x = self.stem(F.pad(patches, (0, 0, 0, 1)))[:, :0]  # (B, 0, D)
+        else:
+            x = self.stem(patches) + self.pos_embed[0][positions]  # (B, V, D)
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:
