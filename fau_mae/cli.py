@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from data_modules.errors import Stopped, UserError
+from data_modules.locks import locked
 from fau_mae.commands import (
     dashboard,
     detect,
@@ -64,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             lightning.run(arguments)
         else:
             options = _parser().parse_args(arguments)
-            options.command(options)
+            with locked(options.out) if options.locks else contextlib.nullcontext():
+                options.command(options)
     except UserError as error:
         print(f"fau-mae: {error}", file=sys.stderr)
         return 2

@@ -1,15 +1,21 @@
 """`fau-mae dashboard`: a W&B workspace over finished runs."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
+from data_modules.locks import locked
 from fau_mae.commands.parser import Commands, add_command
 
 
 def add(commands: Commands) -> None:
     """Add `dashboard` to the command line."""
     dashboard = add_command(
-        commands, "dashboard", _dashboard, "a W&B workspace that compares methods over occlusion levels"
+        commands,
+        "dashboard",
+        _dashboard,
+        "a W&B workspace that compares methods over occlusion levels",
+        locks=False,
     )
     dashboard.add_argument(
         "runs", type=Path, nargs="+", help="folders that `fau-mae run` made, synced to W&B"
@@ -29,4 +35,5 @@ def _dashboard(options: argparse.Namespace) -> None:
     from fau_mae.reports.dashboard import make_dashboard
 
     project = options.project or tracking.project()
-    make_dashboard(options.runs, options.entity, project, options.name, options.spec)
+    with locked(options.spec) if options.spec else nullcontext():
+        make_dashboard(options.runs, options.entity, project, options.name, options.spec)

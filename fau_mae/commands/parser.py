@@ -39,11 +39,14 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], about: str
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], about: str, locks: bool = True
 ) -> argparse.ArgumentParser:
-    """A subcommand's parser; `run` gets its options once they are read."""
+    """A subcommand's parser; `run` gets its options once they are read.
+
+    `locks`: whether `--out` is held for it alone meanwhile; False where there is none or `run` sees to that itself.
+    """
     parser = commands.add_parser(name, help=about, description=about, formatter_class=HelpFormatter)
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, locks=locks)
     return parser
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS, DISFA_AUS
 from fau_mae.commands.parser import Commands, add_command
 
-_NOT_OPTIONS = {"command", "name", "source", "out", "check", "preview"}
+_NOT_OPTIONS = {"command", "locks", "name", "source", "out", "check", "preview"}
 
 
 def add(commands: Commands) -> None:

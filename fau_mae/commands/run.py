@@ -9,7 +9,7 @@ from fau_mae.commands.parser import Commands, add_command, numbers
 def add(commands: Commands) -> None:
     """Add `run` to the command line."""
     about = "all stages of an experiment, then the occlusion ladder and the report"
-    run = add_command(commands, "run", _run, about)
+    run = add_command(commands, "run", _run, about, locks=False)  # runs of different folds share a folder
     run.add_argument("experiment", help="a built-in name (quickstart, …) or a folder with experiment.yaml")
     run.add_argument("--out", type=Path, default=None, help="folder of the run (default: runs/EXPERIMENT)")
     run.add_argument("--store", type=Path, default=None, help="use this store instead of preparing one")

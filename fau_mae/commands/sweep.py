@@ -4,12 +4,16 @@ import argparse
 from pathlib import Path
 
 from data_modules.errors import UserError
+from data_modules.locks import locked
 from fau_mae.commands.parser import Commands, add_command
+from fau_mae.sweeps import sweep_file
+from fau_mae.sweeps.sweep_file import Sweep
 
 
 def add(commands: Commands) -> None:
     """Add `sweep` to the command line."""
-    sweep = add_command(commands, "sweep", _sweep, "the trials of a W&B sweep file, on Ray Tune; resumable")
+    about = "the trials of a W&B sweep file, on Ray Tune; resumable"
+    sweep = add_command(commands, "sweep", _sweep, about, locks=False)  # its folder may stand in the file
     sweep.add_argument(
         "file", type=Path, help="a W&B sweep file, such as experiments/sweeps/distillation.yaml"
     )
@@ -35,14 +39,18 @@ def add(commands: Commands) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from fau_mae.sweeps import sweep_file
     from fau_mae.sweeps.results import summarise
 
     sweep = sweep_file.load_sweep(options.file, options.out, options.trials)
+    with locked(sweep.folder):
+        _run_trials(sweep, options)
+        summarise(sweep)
+
+
+def _run_trials(sweep: Sweep, options: argparse.Namespace) -> None:
     sweep_file.claim_folder(sweep, options.file)
     if sweep_file.is_done(sweep):
         print(f"{sweep.name}: everything is done already")
-        summarise(sweep)
         return
     try:
         from fau_mae.sweeps.ray_tune import run_trials
@@ -53,4 +61,3 @@ def _sweep(options: argparse.Namespace) -> None:
     run_trials(
         sweep, options.address, options.cpus_per_trial, options.gpus_per_trial, not options.no_evaluate
     )
-    summarise(sweep)

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pandas as pd
@@ -25,10 +26,12 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.folds import LabelConfig
+from data_modules.locks import locked
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.stores.store import write_atomically
 from fau_mae import tasks, tracking
@@ -62,6 +65,11 @@ class StageCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         return {name: known for name, known in LightningCLI.subcommands().items() if name != "predict"}
 
+    def __init__(self, *args: Any, held: contextlib.ExitStack, **kwargs: Any):
+        """`held`: ends with the command; here it gets the lock of the stage's folder."""
+        self._held = held
+        super().__init__(*args, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=Path, default=Path("runs/stage"), help="folder of this stage")
         parser.add_argument("--experiment", type=str, default="stage", help="tag of the W&B run")
@@ -72,6 +80,8 @@ class StageCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """`--ckpt_path last` is `last.ckpt` of this stage, or a fresh start when there is none yet."""
         config = self.config[self.subcommand]
+        if getattr(rank_zero_only, "rank", 0) == 0:  # for all ranks of a training
+            self._held.enter_context(locked(config.out))
         if self.subcommand == "fit" and config.ckpt_path == "last":
             last = Path(config.out) / "checkpoints" / LAST
             config.ckpt_path = str(last) if last.exists() else None
@@ -176,10 +186,12 @@ def run_lightning(arguments: Sequence[str]) -> Path:
     """
     _quiet_lightning()
     use_base_files()
+    held = contextlib.ExitStack()
     try:
         cli = StageCLI(
             L.LightningModule,
             FaceDataModule,
+            held=held,
             subclass_mode_model=True,
             save_config_callback=None,
             seed_everything_default=0,
@@ -203,6 +215,7 @@ def run_lightning(arguments: Sequence[str]) -> Path:
         ) from error
     finally:
         tracking.finish()
+        held.close()
     return Path(cli.config[cli.subcommand].out)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from data_modules.errors import Stopped, UserError
+from data_modules.locks import locked
 from data_modules.stores.store import write_atomically
 from fau_mae import tracking
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from, with_overrides
@@ -73,13 +74,17 @@ def run_experiment(
         print(f"{experiment.name}: everything is done already")
     else:
         _check_settings(experiment, out, store_path, *pairs[0])
-        _remember(out, settings, {"done": [], "ablated": []})
+        with locked(out, wait=True):
+            _remember(out, settings, {"done": [], "ablated": []})
         if store is None:
-            _prepare(experiment, store_path)
+            with locked(store_path, wait=True):
+                _prepare(experiment, store_path)
         for fold, seed in pairs:
-            _run_fold(experiment, out, store_path, fold, seed)
-        _summarise(experiment, out, pairs)
-        _remember(out, settings, wanted)
+            with locked(fold_folder(out, fold, seed)):
+                _run_fold(experiment, out, store_path, fold, seed)
+        with locked(out, wait=True):
+            _summarise(experiment, out, pairs)
+            _remember(out, settings, wanted)
     _print_tables(out)
     if agent:
         tracking.log_to_agent_run(agent, out, json.loads((out / "metrics.json").read_text()))
