@@ -13,10 +13,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from matplotlib.figure import Figure
 
 from data_modules.face_data import FaceDataModule
+from data_modules.files import read_yaml, write_parquet
 from data_modules.occlusion.config import OcclusionConfig
 from fau_mae.evaluation import ladder as sweep
 from fau_mae.evaluation.scoring import score_predictions
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _evaluate(stage: Path, checkpoint: Path, store: Path, out: Path) -> None:
     """Sweep the teacher as `clean` on the faces and validation people that it was set up with."""
-    trained = yaml.safe_load((stage / "config.yaml").read_text())["data"]
+    trained = read_yaml(stage / "config.yaml")["data"]
     trained["store"] = store if store.is_dir() else trained["store"]
     data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -68,7 +68,7 @@ def _evaluate(stage: Path, checkpoint: Path, store: Path, out: Path) -> None:
         seed=trained["seed"],
         checkpoints={"clean": str(checkpoint)},
     )
-    sweep.write_parquet(results, out / "results.parquet")
+    write_parquet(out / "results.parquet", results)
 
 
 def _check_areas(folder: Path) -> None:

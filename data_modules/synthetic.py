@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from rich.progress import track
 
-from data_modules.errors import UserError
+from data_modules import files
+from data_modules.errors import UserError, explain
 from data_modules.facs import SYNTHETIC_AUS
 from data_modules.stores.store import FaceStore, StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import StoreWriter
@@ -53,8 +54,7 @@ def prepare_synthetic(
     _check_counts(identities, frames, size, seed, first_identity, workers)
     named_style(style)
     info = _store_info(identities, frames, size, seed, first_identity, style, clips)
-    if out.is_file():
-        raise UserError(f"{out} is a file; choose a folder for the store")
+    files.check_folder(out)
     if (done := _finished(out, info)) is not None:
         return done
     try:
@@ -65,9 +65,7 @@ def prepare_synthetic(
         _render_missing(writer, missing, min(workers or _cores(), len(missing)), progress)
         return writer.finish(map(subject_name, wanted))
     except OSError as error:
-        raise UserError(
-            f"cannot write the store {out}: {error.strerror or error}; free some space, then run it again"
-        ) from error
+        raise explain(error, out) or error from error
 
 
 def subject_name(number: int) -> str:

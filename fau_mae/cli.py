@@ -1,18 +1,20 @@
 """The `fau-mae` command.
 
-Exit 0 on success, 2 for wrong use or bad input with one clear line, 130 on Ctrl-C, 143 on SIGTERM.
+Exit 0 on success; 1 where some inputs could not be read and were left out; 2 for wrong use, bad input or an error of
+the disk, with one clear line; 130 on Ctrl-C, 143 on SIGTERM.
 """
 
 import argparse
 import contextlib
 import ctypes
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from data_modules.errors import Stopped, UserError
+from data_modules.errors import Stopped, UserError, explain
 from data_modules.locks import locked
 from fau_mae.commands import (
     dashboard,
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             options = _parser().parse_args(arguments)
             with locked(options.out) if options.locks else contextlib.nullcontext():
-                options.command(options)
+                return options.command(options) or 0
     except UserError as error:
         print(f"fau-mae: {error}", file=sys.stderr)
         return 2
@@ -77,6 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
+    except BrokenPipeError:  # whoever read what is printed has heard enough, as in `fau-mae … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if (line := explain(error)) is None:
+            raise
+        print(f"fau-mae: {line}", file=sys.stderr)
+        return 2
     return 0
 
 

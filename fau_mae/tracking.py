@@ -14,6 +14,8 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from data_modules.files import read_text, write_text
+
 AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 
 TRIAL = "FAU_MAE_TRIAL"  # of a sweep: tells the runs of one trial from those of another
@@ -77,9 +79,8 @@ def _run_id(out: Path) -> str:
     """The W&B run of this stage, drawn when it first starts and kept beside it."""
     path = out / "wandb-id.txt"
     if not path.is_file() and getattr(rank_zero_only, "rank", 0) == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(4))
-    return path.read_text() if path.is_file() else ""
+        write_text(path, secrets.token_hex(4))
+    return read_text(path) if path.is_file() else ""
 
 
 def log_checkpoint(run: wandb.Run, checkpoint: Path) -> None:
@@ -125,7 +126,7 @@ def is_offline() -> bool:
 def has_key() -> bool:
     """Whether an API key is known, from the environment or the netrc file."""
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    return bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and "wandb" in netrc.read_text())
+    return bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and b"wandb" in netrc.read_bytes())
 
 
 def sync_line(folder: Path) -> str | None:

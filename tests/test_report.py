@@ -123,8 +123,8 @@ def test_methods_of_some_cells_and_seeds_are_shown_where_they_were_measured(tmp_
 
 def test_same_results_give_the_same_page(experiments, tmp_path):
     for name in ("once", "again"):
-        write_report(experiments[:1], tmp_path / name)
-    assert (tmp_path / "again").read_bytes() == (tmp_path / "once").read_bytes()
+        write_report(experiments[:1], tmp_path / f"{name}.html")
+    assert (tmp_path / "again.html").read_bytes() == (tmp_path / "once.html").read_bytes()
 
 
 def test_pictures_and_curves_share_the_room_there_is(experiments, monkeypatch):
@@ -158,8 +158,8 @@ def test_older_examples_and_runs_that_reconstruct_nothing_are_shown_without(expe
         ("without", examples.assign(reconstruction=None)),
     ):
         table.to_parquet(path)
-        write_report([run], tmp_path / name)
-        shown = page_data(tmp_path / name)["experiments"][0]["examples"]
+        write_report([run], tmp_path / f"{name}.html")
+        shown = page_data(tmp_path / f"{name}.html")["experiments"][0]["examples"]
         assert [base64.b64decode(e["jpeg"]) for e in shown] == examples["jpeg"].tolist()
         assert {e["filled"] for e in shown} == {""}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from data_modules.errors import UserError
+from data_modules.errors import UserError, explain
 from data_modules.faces.alignment import PRESETS
 from data_modules.frames import Job, Source, SourceFrame, fingerprint
 from data_modules.stores.store import FaceStore, StoreInfo
@@ -75,9 +75,7 @@ def prepare_store(
             return FaceStore(out)
         return writer.finish(states)
     except OSError as error:
-        raise UserError(
-            f"cannot write {out}: {error.strerror or error}; mend that and run it again"
-        ) from error
+        raise explain(error, out) or error from error
 
 
 def default_workers() -> int:

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
+from data_modules import files
 from data_modules.errors import UserError
 
 
@@ -29,22 +29,18 @@ def fetch_store(address: str, cache: Path | None = None) -> Path:
     prepared again is fetched again. `cache`: by default `$FAU_MAE_CACHE`, else `~/.cache/fau_mae`. Raises
     `UserError` when the address holds no store.
     """
-    files, root = _open_address(address)
-    marks = b"".join(files.cat_file(f"{root}/{name}") for name in ("store.json", "state.json"))
+    remote, root = _open_address(address)
+    marks = b"".join(remote.cat_file(f"{root}/{name}") for name in ("store.json", "state.json"))
     key = hashlib.blake2b(address.encode() + marks, digest_size=8).hexdigest()
     cache = cache or Path(os.environ.get("FAU_MAE_CACHE", "~/.cache/fau_mae")).expanduser()
     target = cache / "stores" / key
     if target.exists():
         return target
-    aside = target.with_name(f"{key}.{os.getpid()}.fetching")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for name in files.ls(root, detail=False):
-        files.get_file(name, str(aside / name.rsplit("/", 1)[-1]))
-    try:
-        aside.rename(target)
-    except OSError:  # another process was faster
-        shutil.rmtree(aside, ignore_errors=True)
+    with files.folder_aside(
+        target
+    ) as part:  # where another process is faster, the same bytes are put in twice
+        for name in remote.ls(root, detail=False):
+            remote.get_file(name, str(part / name.rsplit("/", 1)[-1]))
     return target
 
 
@@ -53,19 +49,19 @@ def stream_rows(address: str) -> Iterator[dict[str, Any]]:
 
     For one pass over a store too large for this machine; `store.SCHEMA` says what a row holds.
     """
-    files, root = _open_address(address)
-    for name in sorted(files.glob(f"{root}/data-*.arrow")):
-        with files.open(name, "rb") as file, pa.ipc.open_stream(file) as stream:
+    remote, root = _open_address(address)
+    for name in sorted(remote.glob(f"{root}/data-*.arrow")):
+        with remote.open(name, "rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield from batch.to_pylist()
 
 
 def _open_address(address: str) -> tuple[Any, str]:
     try:
-        files, root = fsspec.core.url_to_fs(address)
-        exists = files.exists(f"{root}/store.json")
+        remote, root = fsspec.core.url_to_fs(address)
+        exists = remote.exists(f"{root}/store.json")
     except (ValueError, ImportError, OSError) as error:
         raise UserError(f"cannot open {address}: {str(error).splitlines()[0]}") from None
     if not exists:
         raise UserError(f"{address} holds no store")
-    return files, root.rstrip("/")
+    return remote, root.rstrip("/")

@@ -1,13 +1,13 @@
 """The files of a store's table: Arrow streams of bounded size, read and written a few rows at a time."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from data_modules import files
 from data_modules.stores.store import SCHEMA
 
 _BYTES_PER_SHARD = 500_000_000
@@ -57,8 +57,8 @@ def write_datasets_files(folder: Path, names: list[str]) -> None:
         "_split": None,
     }
     info = {"features": Features.from_arrow_schema(SCHEMA).to_dict()}
-    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
-    (folder / "dataset_info.json").write_text(json.dumps(info, indent=1, sort_keys=True))
+    files.write_json(folder / "state.json", state, sort_keys=True)
+    files.write_json(folder / "dataset_info.json", info, sort_keys=True)
 
 
 def read_batches(*streams: Path) -> Iterator[pa.RecordBatch]:

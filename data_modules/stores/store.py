@@ -6,7 +6,6 @@ On disk: `store.json` (what it is and how it was made), `data-*.arrow`, and the 
 """
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from data_modules import files
 from data_modules.errors import UserError
 from data_modules.stores.remote import address_of, fetch_store
 
@@ -95,7 +95,7 @@ class FaceStore:
         self.path = Path(path) if address is None else fetch_store(address)
         if not (self.path / "store.json").exists():
             raise UserError(f"{self.path} is not a store: run `fau-mae prepare … --out {self.path}` first")
-        meta = json.loads((self.path / "store.json").read_text())
+        meta = files.read_json(self.path / "store.json")
         if (version := meta.pop("format_version")) != FORMAT_VERSION:
             raise UserError(
                 f"{self.path} has store format {version}, this version reads {FORMAT_VERSION}: prepare again"
@@ -147,10 +147,3 @@ def _rectangle(lists: pa.ListArray) -> np.ndarray:
     table = np.full((len(lists), longest), np.nan, np.float32)
     table[np.arange(longest) < lengths[:, None]] = flat
     return table
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write aside, then rename: a reader never sees half a file."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(text)
-    aside.replace(path)

@@ -5,7 +5,6 @@ in the order of the sequence names, so its bytes depend on the source and the op
 the work was interrupted, in how many runs the source grew, or how many processes did it.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -19,9 +18,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_modules.errors import UserError
+from data_modules import files
+from data_modules.errors import UserError, shown
 from data_modules.stores.shards import ShardWriter, read_batches, take_rows, write_datasets_files
-from data_modules.stores.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo, write_atomically
+from data_modules.stores.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo
 
 _ROWS_PER_BATCH = 64
 _Skipped = tuple[str, int, str]  # source, frame, reason
@@ -67,7 +67,15 @@ class StoreWriter:
 
     def __init__(self, out: Path, info: StoreInfo):
         self.out, self.info = Path(out), info
-        self.work = self.out.with_name(self.out.name + ".preparing")
+        files.check_folder(self.out)
+        real = Path(os.path.realpath(self.out))
+        if real in (Path.cwd(), *Path.cwd().parents):  # the whole folder is replaced at the end
+            raise UserError(f"{self.out} is the folder this runs in: choose a new folder for the store")
+        self.work = real.with_name(real.name + ".preparing")
+        if self.work.exists() and not (self.work.is_dir() and _is_ours(self.work)):
+            raise UserError(
+                f"{shown(self.work)} is in the way and not ours: rename it, or choose another --out"
+            )
         if not self.out.exists() and (self.work / "old").exists():  # killed between the renames of `finish`
             (self.work / "old").replace(self.out)
         shutil.rmtree(self.work / "old", ignore_errors=True)
@@ -79,23 +87,23 @@ class StoreWriter:
         """Open the working folder; forget parts that another recipe made."""
         (self.work / "parts").mkdir(parents=True, exist_ok=True)
         marker, recipe = self.work / "recipe.json", _recipe(self.info)
-        if not marker.exists() or marker.read_text() != recipe:
+        if not marker.exists() or files.read_text(marker) != recipe:
             shutil.rmtree(self.work / "parts")
             (self.work / "parts").mkdir()
-        write_atomically(marker, recipe)
+        files.write_text(marker, recipe)
 
     def stored(self) -> dict[str, SequenceNote]:
         """The sequences of the finished store at `out`, by name; none if another recipe made it."""
         if not (self.out / "sequences.json").exists():
             return {}
-        meta = json.loads((self.out / "store.json").read_text())
+        meta = files.read_json(self.out / "store.json")
         if meta.pop("format_version") != FORMAT_VERSION:
             return {}
         meta["aus"] = tuple(meta["aus"])
         if _recipe(StoreInfo(**meta)) != _recipe(self.info):
             return {}
         skipped = _read_skipped(self.out / "skipped.csv")
-        notes = json.loads((self.out / "sequences.json").read_text())
+        notes = files.read_json(self.out / "sequences.json")
         return {n["sequence"]: SequenceNote(**n, skipped=skipped.get(n["sequence"], [])) for n in notes}
 
     def part_path(self, sequence: str) -> Path:
@@ -123,15 +131,14 @@ class StoreWriter:
         tally = tally or Tally()
         path = self.part_path(sequence)
         path.unlink(missing_ok=True)  # one of another fingerprint; its note is about to be replaced
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
         rows, count = iter(rows), 0
-        with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as stream:
-            while chunk := list(islice(rows, _ROWS_PER_BATCH)):
-                stream.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
-                count += len(chunk)
-        note = SequenceNote(sequence, fingerprint, count, dict(tally.counts), tally.skipped, tally.sizes)
-        write_atomically(path.with_suffix(".json"), json.dumps(asdict(note), sort_keys=True))
-        aside.replace(path)
+        with files.aside(path) as part:
+            with pa.OSFile(str(part), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as stream:
+                while chunk := list(islice(rows, _ROWS_PER_BATCH)):
+                    stream.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
+                    count += len(chunk)
+            note = SequenceNote(sequence, fingerprint, count, dict(tally.counts), tally.skipped, tally.sizes)
+            files.write_json(path.with_suffix(".json"), asdict(note), indent=None, sort_keys=True)
 
     def finish(self, sequences: Iterable[str]) -> FaceStore:
         """Merge these sequences, from parts or from the store that is there, and put the new store in place.
@@ -152,7 +159,7 @@ class StoreWriter:
         _write_notes(merged, notes)
         counts = {**self.info.counts, **_total(notes)}
         info = asdict(StoreInfo(**{**asdict(self.info), "counts": counts}))
-        (merged / "store.json").write_text(json.dumps({"format_version": FORMAT_VERSION, **info}, indent=1))
+        files.write_json(merged / "store.json", {"format_version": FORMAT_VERSION, **info})
         write_datasets_files(merged, names)
         if self.out.exists():
             self.out.replace(self.work / "old")
@@ -185,6 +192,12 @@ class StoreWriter:
                 yield _read_note(path), read_batches(path)
 
 
+def _is_ours(work: Path) -> bool:
+    """Whether a folder called `….preparing` is one that a run of this class left: nothing else is ever deleted."""
+    known = {"recipe.json", "parts", "merged", "old"}
+    return all(path.name in known or path.name.startswith(".recipe.json.") for path in work.iterdir())
+
+
 def _recipe(info: StoreInfo) -> str:
     """What makes the rows of a sequence what they are: neither the folds nor what else there is."""
     values = {name: value for name, value in asdict(info).items() if name not in ("parts", "counts")}
@@ -192,7 +205,7 @@ def _recipe(info: StoreInfo) -> str:
 
 
 def _read_note(part: Path) -> SequenceNote:
-    note = json.loads(part.with_suffix(".json").read_text())
+    note = files.read_json(part.with_suffix(".json"))
     return SequenceNote(**{**note, "skipped": [tuple(entry) for entry in note["skipped"]]})
 
 
@@ -208,20 +221,18 @@ def _total(notes: list[SequenceNote]) -> dict[str, int]:
 def _write_notes(folder: Path, notes: list[SequenceNote]) -> None:
     """`sequences.json`, and `skipped.csv` if any frame was."""
     entries = [{name: value for name, value in asdict(note).items() if name != "skipped"} for note in notes]
-    (folder / "sequences.json").write_text(json.dumps(entries, indent=0, sort_keys=True))
+    files.write_json(folder / "sequences.json", entries, indent=0, sort_keys=True)
     if not any(note.skipped for note in notes):
         return
-    with (folder / "skipped.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["sequence", "source", "frame", "reason"])
-        writer.writerows([note.sequence, *entry] for note in notes for entry in note.skipped)
+    with files.table_writer(folder / "skipped.csv", ["sequence", "source", "frame", "reason"]) as write:
+        for note in notes:
+            for entry in note.skipped:
+                write([note.sequence, *entry])
 
 
 def _read_skipped(path: Path) -> dict[str, list[_Skipped]]:
     skipped: dict[str, list[_Skipped]] = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                entry = (row["source"], int(row["frame"]), row["reason"])
-                skipped.setdefault(row["sequence"], []).append(entry)
+    for row in files.read_rows(path) if path.exists() else ():
+        entry = (row["source"], int(row["frame"]), row["reason"])
+        skipped.setdefault(row["sequence"], []).append(entry)
     return skipped

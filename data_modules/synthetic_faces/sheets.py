@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_modules import files
 from data_modules.errors import UserError
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
@@ -119,12 +120,5 @@ def _write(path: Path, tiles: list[np.ndarray], columns: int) -> Path:
         raise UserError(f"a preview is a .png or .jpg file, not {path.name!r}")
     quality = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
     data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), quality)[1]
-    aside = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(data.tobytes())
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise UserError(f"cannot write the preview {path}: {error.strerror or error}") from error
+    files.write_bytes(path, data.tobytes())
     return path

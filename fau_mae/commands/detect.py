@@ -8,7 +8,10 @@ from fau_mae.commands.parser import Commands, add_command
 
 def add(commands: Commands) -> None:
     """Add `detect` to the command line."""
-    about = "pictures, folders or videos -> AU table and overlay pictures"
+    about = (
+        "pictures, folders or videos -> AU table and overlay pictures; exit code 1: some could not be read and were "
+        "left out, 2: none could"
+    )
     detect = add_command(commands, "detect", _detect, about)
     detect.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, folders or videos")
     detect.add_argument("--out", type=Path, required=True, help="folder for aus.csv and the overlays")
@@ -20,7 +23,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def _detect(options: argparse.Namespace) -> None:
+def _detect(options: argparse.Namespace) -> int:
     from fau_mae.inference.predict import detect_with_checkpoint
 
-    detect_with_checkpoint(options.inputs, options.out, options.checkpoint)
+    return detect_with_checkpoint(options.inputs, options.out, options.checkpoint)

@@ -1,6 +1,7 @@
 """`fau-mae occlude`: occluded copies of pictures, to test models that are not ours."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from fau_mae.commands.parser import Commands, add_command
@@ -8,9 +9,11 @@ from fau_mae.commands.parser import Commands, add_command
 
 def add(commands: Commands) -> None:
     """Add `occlude` to the command line."""
-    occlude = add_command(
-        commands, "occlude", _occlude, "occluded copies of pictures, with masks, to test other models"
+    about = (
+        "occluded copies of pictures, with masks, to test other models; exit code 1: some could not be read and were "
+        "left out, 2: none could"
     )
+    occlude = add_command(commands, "occlude", _occlude, about)
     occlude.add_argument("input", type=Path, help="a face crop or a folder of them")
     occlude.add_argument(
         "--out", type=Path, required=True, help="folder for pictures, masks and manifest.csv"
@@ -25,10 +28,10 @@ def add(commands: Commands) -> None:
     )
 
 
-def _occlude(options: argparse.Namespace) -> None:
+def _occlude(options: argparse.Namespace) -> int:
     from fau_mae.evaluation.occlude_files import occlude_files
 
-    count = occlude_files(
+    done = occlude_files(
         options.input,
         options.out,
         kinds=options.kind,
@@ -38,4 +41,7 @@ def _occlude(options: argparse.Namespace) -> None:
         objects=options.objects,
         seed=options.seed,
     )
-    print(f"{options.out}: {count} pictures, their masks and manifest.csv")
+    print(f"{options.out}: {done.written} pictures, their masks and manifest.csv")
+    for line in done.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    return 1 if done.left_out else 0

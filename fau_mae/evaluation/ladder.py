@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from rich.progress import Progress
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import CLEAN, FaceDataModule
 from data_modules.facs import au_name
+from data_modules.files import read_yaml, write_parquet
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import encode_image
@@ -139,7 +139,7 @@ def sweep(
                 progress.advance(task)
     quality = run_dir / "predictions" / "test" / "mask_quality.parquet"
     if detector is not None and not quality.exists():
-        write_parquet(mask_quality(detector, data, specs, device), quality)
+        write_parquet(quality, mask_quality(detector, data, specs, device))
     named = [method for method in methods if method.mask_source != "blind" and method.severity is None]
     _write_examples(named, data, specs, run_dir / "predictions" / "test", device)
 
@@ -191,12 +191,11 @@ def _sweep_cell(
     names = [au_name(au) for au in data.aus]
     shares = pd.DataFrame(np.concatenate(regions), columns=names)
     shares.insert(0, "sample_id", table["sample_id"])
-    write_parquet(
-        shares.drop_duplicates("sample_id"), folder / "regions" / f"{spec.kind}-{spec.severity:.2f}.parquet"
-    )
+    regions = folder / "regions" / f"{spec.kind}-{spec.severity:.2f}.parquet"
+    write_parquet(regions, shares.drop_duplicates("sample_id"))
     for method in todo:
         values = pd.DataFrame(np.concatenate(probabilities[method]), columns=names)
-        write_parquet(pd.concat([table, values], axis=1).drop_duplicates("sample_id"), files[method])
+        write_parquet(files[method], pd.concat([table, values], axis=1).drop_duplicates("sample_id"))
 
 
 def _cell_path(folder: Path, method: Method, spec: OcclusionSpec) -> Path:
@@ -208,7 +207,7 @@ def _write_labels(data: FaceDataModule, split: str, folder: Path) -> None:
     table = pd.DataFrame(data.store.column("labels")[rows], columns=[au_name(au) for au in data.aus])
     table.insert(0, "sample_id", data.store.column("sample_id")[rows])
     table.insert(1, "subject", data.store.column("subject")[rows])
-    write_parquet(table, folder / "labels.parquet")
+    write_parquet(folder / "labels.parquet", table)
 
 
 def _write_examples(
@@ -248,7 +247,7 @@ def _write_examples(
                     "labels": json.dumps(_named(names, batch.labels[0].tolist())),
                 }
             )
-    write_parquet(pd.DataFrame(records), path)
+    write_parquet(path, pd.DataFrame(records))
 
 
 def _example_jpeg(picture: Tensor) -> bytes:
@@ -259,14 +258,6 @@ def _example_jpeg(picture: Tensor) -> bytes:
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     return dict(zip(names, values))
-
-
-def write_parquet(table: pd.DataFrame, path: Path) -> None:
-    """Write aside, then rename: an interrupted sweep leaves whole files only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".tmp")
-    table.to_parquet(aside, index=False)
-    aside.replace(path)
 
 
 def evaluate_checkpoint(
@@ -313,7 +304,7 @@ def evaluate_checkpoint(
         threshold_rule=threshold_rule,
         checkpoints={name: str(checkpoint)},
     )
-    write_parquet(results, out / "results.parquet")
+    write_parquet(out / "results.parquet", results)
     for table in macro_table(results):
         Console(width=100).print(table)
     print(f"predictions and results.parquet are in {out}")
@@ -324,7 +315,7 @@ def _trained_split(checkpoint: Path, store: Path) -> dict[str, Any]:
     config = checkpoint.resolve().parent.parent / "config.yaml"
     if not config.is_file():
         return {}
-    trained = yaml.safe_load(config.read_text())["data"]
+    trained = read_yaml(config)["data"]
     if Path(trained["store"]).resolve() != store.resolve():
         return {}
     return {key: trained[key] for key in ("fold", "num_folds", "val_share", "seed")}

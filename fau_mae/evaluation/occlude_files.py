@@ -4,21 +4,24 @@ Layout of the output: `KIND/SEVERITY/NAME.png` and `KIND/SEVERITY/NAME.mask.png`
 `manifest.csv` with one row per picture.
 """
 
-import csv
-import shutil
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from rich.progress import track
 
-from data_modules.errors import UserError
+from data_modules import files
+from data_modules.errors import UserError, shown
 from data_modules.faces.video import PICTURES, read_picture
 from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.objects import Cutout, load_objects
 from data_modules.occlusion.spec import LADDER, PROTOCOL_VERSION, OcclusionSpec
-from data_modules.stores.store import sample_id
+from data_modules.stores.store import encode_image, sample_id
 
 COLUMNS = (
     "sample_id",
@@ -35,6 +38,19 @@ COLUMNS = (
 )
 
 
+class Occluded(NamedTuple):
+    """What `occlude_files` did. `left_out`: one line per picture that could not be read."""
+
+    written: int
+    left_out: tuple[str, ...]
+
+
+class _Face(NamedTuple):
+    name: Path  # below the source
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    donor: Callable[[OcclusionSpec, int], np.ndarray]  # spec, sample id -> picture of another face
+
+
 def occlude_files(
     source: Path,
     out: Path,
@@ -46,71 +62,58 @@ def occlude_files(
     seed: int = 0,
     objects: Path | None = None,
     progress: bool = True,
-) -> int:
+) -> Occluded:
     """Write occluded copies of every picture of `source` (a picture or a folder) to the new folder `out`.
 
     Pictures are taken as aligned face crops. A face's masks depend on its path below `source`, so the same
     folder gives the same masks everywhere; `hidden` in the manifest is the exact hidden share. Donors, where
-    needed, are other pictures of the folder. Returns the number of pictures written. Raises `UserError` for
-    an unknown kind, a severity outside 0-1, no readable picture, or an `out` that is not empty.
+    needed, are other pictures of the folder. Pictures that cannot be read are left out and named. Raises `UserError`
+    for an unknown kind, a severity outside 0-1, no readable picture, or an `out` that is not empty.
     """
     for kind in kinds:
         for severity in severities:
             check_spec(OcclusionSpec(kind, severity, seed))
     cutouts = load_objects(objects) if objects else ()
-    pictures = _pictures(source)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already: choose a new folder for --out")
-    work = out.with_name(out.name + ".partial")
-    shutil.rmtree(work, ignore_errors=True)
-    rows: list[dict[str, object]] = []
-    try:
+    files.check_folder(out)
+    pictures, left_out = _pictures(source)
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{shown(out)} exists already: choose a new folder for --out")
+    specs = [OcclusionSpec(kind, severity, seed) for kind in kinds for severity in severities]
+    written = 0
+    with files.folder_aside(out) as part, files.table_writer(part / "manifest.csv", COLUMNS) as write:
         for number, path in enumerate(track(pictures, "Occluding", disable=not progress)):
-            for kind in kinds:
-                for severity in severities:
-                    spec = OcclusionSpec(kind, severity, seed)
-                    rows.append(_write(work, source, pictures, number, path, spec, fill, grid, cutouts))
-        with (work / "manifest.csv").open("w", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS)
-            table.writeheader()
-            table.writerows(rows)
-        if out.exists():
-            out.rmdir()
-        work.rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return len(rows)
+            name = path.relative_to(source) if source.is_dir() else Path(path.name)
+            try:
+                face = _Face(name, read_picture(path), partial(_read_donor, pictures, number))
+                for suffix in (".png", ".mask.png"):
+                    if len(os.fsencode(name.name + suffix)) > files.LONGEST_NAME:
+                        raise UserError(f"{shown(path)} has too long a name: {suffix} is to be added")
+            except UserError as error:
+                left_out.append(str(error))
+                continue
+            for spec in specs:
+                write(_occlude(part, face, spec, fill, grid, cutouts).values())
+                written += 1
+        if not written:
+            raise UserError(left_out[0] + f" (and {len(left_out) - 1} more)" * (len(left_out) > 1))
+    return Occluded(written, tuple(left_out))
 
 
-def _write(
-    work: Path,
-    source: Path,
-    pictures: list[Path],
-    number: int,
-    path: Path,
-    spec: OcclusionSpec,
-    fill: str,
-    grid: int,
-    cutouts: Sequence[Cutout],
+def _occlude(
+    part: Path, face: "_Face", spec: OcclusionSpec, fill: str, grid: int, cutouts: Sequence[Cutout]
 ) -> dict[str, object]:
-    """Occlude one picture, write it and its mask -> its row of the manifest."""
-    name = path.relative_to(source) if source.is_dir() else Path(path.name)
-    key = sample_id("files", name.as_posix(), "", 0)
-    donor = None
-    if fill == "donor" or KINDS[spec.kind].needs == "donor":
-        donor = read_picture(pictures[donor_of(spec, key, number, np.arange(len(pictures)))])
-    image, visible = occlude(
-        read_picture(path), spec, key, grid=grid, fill=fill, donor=donor, objects=cutouts
-    )
+    """Occlude one picture, write it and its mask -> its row of the manifest, in the order of `COLUMNS`."""
+    key = sample_id("files", shown(face.name.as_posix()), "", 0)
+    donor = face.donor(spec, key) if fill == "donor" or KINDS[spec.kind].needs == "donor" else None
+    image, visible = occlude(face.image, spec, key, grid=grid, fill=fill, donor=donor, objects=cutouts)
     folder = Path(spec.kind) / f"{spec.severity:g}"
-    picture = folder / f"{name.as_posix()}.png"
-    mask = folder / f"{name.as_posix()}.mask.png"
-    (work / picture).parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(work / picture), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    cv2.imwrite(str(work / mask), visible.astype(np.uint8) * 255)
+    picture = folder / f"{face.name.as_posix()}.png"
+    mask = folder / f"{face.name.as_posix()}.mask.png"
+    files.write_bytes(part / picture, encode_image(image, "png"))
+    files.write_bytes(part / mask, cv2.imencode(".png", visible.astype(np.uint8) * 255)[1].tobytes())
     return {
         "sample_id": key,
-        "source": name.as_posix(),
+        "source": face.name.as_posix(),
         "kind": spec.kind,
         "severity": spec.severity,
         "hidden": round(1 - float(visible.mean()), 5),
@@ -123,14 +126,24 @@ def _write(
     }
 
 
-def _pictures(source: Path) -> list[Path]:
-    """The pictures of a folder and its subfolders by name, or the one given."""
+def _read_donor(pictures: list[Path], number: int, spec: OcclusionSpec, key: int) -> np.ndarray:
+    """The picture of another face for picture `number`: the one that is drawn or, where it cannot be read, the next."""
+    first = int(donor_of(spec, key, number, np.arange(len(pictures))))
+    for place in range(first, first + len(pictures)):
+        with contextlib.suppress(UserError):
+            return read_picture(pictures[place % len(pictures)])
+    raise UserError("no picture can be read")
+
+
+def _pictures(source: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder and its subfolders by name, or the one given; a line for each that is no file."""
     if source.is_dir():
         found = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES)
+        found = [path for path in found if not path.is_dir()]
     else:
         found = [source] if source.is_file() else []
     if not found:
-        raise UserError(
-            f"{source} holds no picture ({', '.join(sorted(PICTURES))}): give a picture or a folder of them"
-        )
-    return found
+        kinds = ", ".join(sorted(PICTURES))
+        raise UserError(f"{shown(source)} holds no picture ({kinds}): give a picture or a folder of them")
+    strange = [f"{shown(path)} is no file" for path in found if not path.is_file()]
+    return [path for path in found if path.is_file()], strange

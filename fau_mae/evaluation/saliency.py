@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.face_data import CLEAN, FaceDataModule
+from data_modules.files import write_arrays
 
 Predict = Callable[[FaceBatch], Tensor]  # -> probabilities (B, A)
 _CERTAIN = 1e-6  # probabilities nearer to 0 or 1 than this count as this
@@ -29,13 +30,8 @@ def saliency_maps(
             ids.append(batch.sample_id.numpy())
             on_device = FaceBatch(*(field.to(device) for field in batch))
             maps.append(_gradient_maps(predict, on_device, data.grid).cpu().numpy())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".partial")
-        with aside.open("wb") as file:
-            np.savez(
-                file, sample_id=np.concatenate(ids), saliency=np.concatenate(maps), made_by=np.array(made_by)
-            )
-        aside.replace(path)
+        arrays = {"sample_id": np.concatenate(ids), "saliency": np.concatenate(maps)}
+        write_arrays(path, {**arrays, "made_by": np.array(made_by)})
     with np.load(path) as kept:
         return dict(zip(kept["sample_id"].tolist(), kept["saliency"]))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_modules.errors import UserError
+from data_modules.files import check_folder, write_parquet
 from fau_mae.evaluation.scoring import AU_COLUMN, CLEAN_KIND, ThresholdRule, score_predictions
 
 DEFAULTS = {"subject": "unknown", "method": "model", "kind": CLEAN_KIND, "severity": 0.0, "split": "test"}
@@ -26,6 +27,7 @@ def evaluate_predictions(
     Raises:
         UserError: a file cannot be read, a column is missing, or a value is not what its column says.
     """
+    check_folder(out, [table] if labels is None else [table, labels])
     frame = _read(table)
     truth = _labels_within(frame, table) if labels is None else _labels_of(_read(labels), labels)
     aus = list(truth.columns)
@@ -38,9 +40,7 @@ def evaluate_predictions(
     results = score_predictions(
         out, experiment=table.stem, dataset=dataset, fold=0, seed=0, threshold_rule=rule
     )
-    aside = out / "results.parquet.partial"
-    results.to_parquet(aside, index=False)
-    aside.replace(out / "results.parquet")
+    write_parquet(out / "results.parquet", results)
     return results
 
 
@@ -100,11 +100,9 @@ def _checked(frame: pd.DataFrame, aus: list[str], path: Path) -> pd.DataFrame:
 
 def _write_split(rows: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> None:
     """One split in the layout that the occlusion sweep writes."""
-    folder.mkdir(parents=True, exist_ok=True)
     people = rows.drop_duplicates("sample_id").set_index("sample_id")[["subject"]]
-    people.join(truth).reset_index().to_parquet(folder / "labels.parquet", index=False)
+    write_parquet(folder / "labels.parquet", people.join(truth).reset_index())
     columns = ["sample_id", "subject", "hidden", *truth.columns]
     for (method, kind, severity), cell in rows.groupby(["method", "kind", "severity"]):
         path = folder / f"{method}-none" / f"{kind if severity else CLEAN_KIND}-{severity:.2f}.parquet"
-        path.parent.mkdir(exist_ok=True)
-        cell[columns].to_parquet(path, index=False)
+        write_parquet(path, cell[columns])

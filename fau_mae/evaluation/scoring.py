@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from data_modules.errors import UserError
+from data_modules.files import read_parquet
 from data_modules.occlusion.spec import PROTOCOL_VERSION
 from fau_mae import metrics
 
@@ -83,7 +84,7 @@ def read_labels(folder: Path) -> pd.DataFrame:
     path = folder / "labels.parquet"
     if not path.is_file():
         raise UserError(f"{path} is missing: run the occlusion sweep of this run first")
-    return pd.read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
+    return read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
 
 
 def read_predictions(path: Path, labels: pd.DataFrame) -> Predictions:
@@ -92,7 +93,7 @@ def read_predictions(path: Path, labels: pd.DataFrame) -> Predictions:
     Raises:
         UserError: a face without labels, an AU column that is missing, or a value outside [0, 1].
     """
-    frame = pd.read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
+    frame = read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
     aus = tuple(column for column in labels.columns if AU_COLUMN.fullmatch(column))
     if missing := [au for au in aus if au not in frame.columns]:
         raise UserError(f"{path} lacks the columns {', '.join(missing)} that labels.parquet has")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from data_modules.errors import UserError
+from data_modules.files import read_parquet
 from fau_mae import metrics
 from fau_mae.evaluation.scoring import (
     CLEAN_KIND,
@@ -255,7 +256,7 @@ def region_shares(scored: ScoredCell) -> Floats | None:
     path = scored.cell.path.parent.parent / "regions" / scored.cell.path.name
     if not path.is_file():
         return None
-    shares = pd.read_parquet(path).drop_duplicates("sample_id").set_index("sample_id")
+    shares = read_parquet(path).drop_duplicates("sample_id").set_index("sample_id")
     return shares.loc[scored.faces.sample_id, list(scored.faces.aus)].to_numpy(np.float64)
 
 

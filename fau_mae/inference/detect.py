@@ -5,29 +5,31 @@
 one row with face 0 and empty cells.
 """
 
-import csv
-import shutil
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from data_modules.errors import UserError
+from data_modules import files
+from data_modules.errors import UserError, shown
 from data_modules.faces.alignment import Face, align
 from data_modules.faces.detection import FaceDetector
 from data_modules.faces.video import PICTURES, VIDEOS, read_picture, read_video
 from data_modules.facs import au_name
+from data_modules.stores.store import encode_image
 from fau_mae.inference.overlay import draw_overlay
 
 # Face crops uint8 RGB (B, 3, H, W) -> AU probabilities (B, A)
 Predict = Callable[[Tensor], Tensor]
 _FRAMES_AT_ONCE = 8
+_LONGEST_STEM = 200  # bytes of an overlay's name
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Detected:
 
 @dataclass(frozen=True)
 class DetectionSummary:
-    """What `detect_files` did. `unreadable`: one line per file of a folder that could not be read."""
+    """What `detect_files` did. `unreadable`: one line per file that could not be read."""
 
     files: int
     frames: int
@@ -64,49 +66,60 @@ def detect_files(
 ) -> DetectionSummary:
     """Find the faces, give their crops of `size` pixels to `predict`, write `aus.csv` and the overlays.
 
-    Folders are searched for pictures and videos. A video's overlay shows its first frame with a face. `out`
-    appears, or its files are replaced, only when all is done. Raises `UserError` for an input that does not
-    exist or cannot be read; within a folder, unreadable files are left out and named in the summary.
+    Folders are searched for pictures and videos, `out` within them left aside. A video's overlay shows its first
+    frame with a face. `out` appears, or its files are replaced, only when all is done. Files that cannot be read are
+    left out and named in the summary. Raises `UserError` for an input that does not exist or is no file, for an
+    `out` that is or holds one, and where nothing can be read.
     """
     out = Path(out)
-    files = list_files(inputs)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; choose a folder for the results")
+    files.check_folder(out, inputs)
+    found, strange = list_files(inputs, out)
     detector = FaceDetector(device, min_face)
-    aside = out.with_name(out.name + ".detecting")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        summary = _detect_all(files, set(inputs), aside, detector, predict, aus, size, preset, progress)
-        out.mkdir(exist_ok=True)
-        for path in sorted(aside.iterdir()):
-            path.replace(out / path.name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return summary
+    with files.folder_aside(out) as part:
+        summary = _detect_all(found, part, detector, predict, aus, size, preset, progress)
+        _refuse_strangers(part, out)
+    return replace(summary, unreadable=(*strange, *summary.unreadable))
 
 
-def list_files(inputs: Sequence[Path]) -> list[Path]:
-    """The inputs with folders replaced by the pictures and videos in them, sorted. Raises `UserError`."""
-    files: list[Path] = []
+def _refuse_strangers(part: Path, out: Path) -> None:
+    """Only what an earlier `detect` left may be replaced: then its table is there."""
+    if (out / "aus.csv").is_file():
+        return
+    if taken := [path.name for path in sorted(part.iterdir()) if (out / path.name).exists()]:
+        raise UserError(
+            f"{shown(out / taken[0])} is there already and not of this command: choose a new folder"
+        )
+
+
+def list_files(inputs: Sequence[Path], out: Path) -> tuple[list[Path], list[str]]:
+    """The inputs with folders replaced by the pictures and videos in them, sorted; a line for each that is no file.
+
+    Each file once, none below `out`. Raises `UserError` for an input that is nothing of the kind.
+    """
+    found: list[Path] = []
+    strange: list[str] = []
+    ours = Path(os.path.realpath(out))
     for path in map(Path, inputs):
         if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in PICTURES | VIDEOS)
-            files += sorted(file for file in inside if file.is_file())
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES | VIDEOS)
+            if Path(os.path.realpath(path)) in ours.parents:
+                inside = [file for file in inside if ours not in Path(os.path.realpath(file)).parents]
+            inside = [file for file in inside if not file.is_dir()]
+            found += (file for file in inside if file.is_file())
+            strange += (f"{shown(file)} is no file" for file in inside if not file.is_file())
         elif not path.exists():
-            raise UserError(f"{path} does not exist")
-        elif path.suffix.lower() not in PICTURES | VIDEOS:
-            raise UserError(f"{path} is neither a picture nor a video of a known kind")
+            raise UserError(f"{shown(path)} does not exist")
+        elif path.suffix.lower() not in PICTURES | VIDEOS or not path.is_file():
+            raise UserError(f"{shown(path)} is neither a picture nor a video of a known kind")
         else:
-            files.append(path)
-    if not files:
-        raise UserError(f"no picture or video in {', '.join(map(str, inputs))}")
-    return files
+            found.append(path)
+    if not found:
+        raise UserError(f"no picture or video in {', '.join(map(shown, inputs))}")
+    return list(dict.fromkeys(found)), strange
 
 
 def _detect_all(
-    files: list[Path],
-    named: set[Path],
+    found: list[Path],
     out: Path,
     detector: FaceDetector,
     predict: Predict,
@@ -117,28 +130,26 @@ def _detect_all(
 ) -> DetectionSummary:
     frames = faces = 0
     unreadable: list[str] = []
-    overlays = _overlay_names(files)
-    with (out / "aus.csv").open("w", newline="") as table, Progress(disable=not progress) as bar:
-        writer = csv.writer(table)
-        header = ["file", "frame", "face", "x0", "y0", "x1", "y1", "score"]
-        writer.writerow(header + [au_name(number) for number in aus])
-        for file in bar.track(files, description="detecting"):
-            shown: Detected | None = None
+    overlays = _overlay_names(found)
+    header = ["file", "frame", "face", "x0", "y0", "x1", "y1", "score", *map(au_name, aus)]
+    with files.table_writer(out / "aus.csv", header) as write, Progress(disable=not progress) as bar:
+        for file in bar.track(found, description="detecting"):
+            best: Detected | None = None
             try:
-                for found in _detect_file(file, detector, predict, len(aus), size, preset):
-                    frames, faces = frames + 1, faces + len(found.faces)
-                    writer.writerows(_table_rows(file, found))
-                    if shown is None or (found.faces and not shown.faces):
-                        shown = found
+                for seen in _detect_file(file, detector, predict, len(aus), size, preset):
+                    frames, faces = frames + 1, faces + len(seen.faces)
+                    for row in _table_rows(file, seen):
+                        write(row)
+                    if best is None or (seen.faces and not best.faces):
+                        best = seen
             except UserError as error:
-                if file in named:
-                    raise
                 unreadable.append(str(error))
-            if shown is not None:
-                picture = draw_overlay(shown.image, shown.faces, shown.probabilities, aus)
-                _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-                (out / overlays[file]).write_bytes(data.tobytes())
-    return DetectionSummary(len(files) - len(unreadable), frames, faces, tuple(unreadable))
+            if best is not None:
+                picture = draw_overlay(best.image, best.faces, best.probabilities, aus)
+                files.write_bytes(out / overlays[file], encode_image(picture, "png"))
+    if len(unreadable) == len(found):
+        raise UserError(unreadable[0] + f" (and {len(found) - 1} files more)" * (len(found) > 1))
+    return DetectionSummary(len(found) - len(unreadable), frames, faces, tuple(unreadable))
 
 
 def _detect_file(
@@ -171,13 +182,16 @@ def _table_rows(file: Path, found: Detected) -> list[list[object]]:
     ]
 
 
-def _overlay_names(files: list[Path]) -> dict[Path, str]:
-    """A file name for each overlay: that of the input, numbered where two inputs share one."""
+def _overlay_names(found: list[Path]) -> dict[Path, str]:
+    """A file name for each overlay: that of the input, numbered where two inputs share one, cut where it is long."""
     names: dict[Path, str] = {}
-    for file in files:
-        name, number = f"{file.stem}.png", 1
-        while name in names.values():
-            number += 1
-            name = f"{file.stem}-{number}.png"
+    taken: set[str] = set()
+    last: Counter[str] = Counter()  # number of each stem: many folders may hold equal names
+    for file in found:
+        stem = files.cut_name(file.stem, _LONGEST_STEM)
+        while (name := f"{stem}-{last[stem] + 1}.png" if last[stem] else f"{stem}.png") in taken:
+            last[stem] += 1
+        taken.add(name)
+        last[stem] += 1
         names[file] = name
     return names

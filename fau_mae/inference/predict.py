@@ -1,5 +1,6 @@
 """`fau-mae detect`: a checkpoint as the prediction function of the detector."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from fau_mae.weights.checkpoints import load_au_model
 DEFAULT_CHECKPOINT = Path("runs/quickstart/fold1-seed0/student/checkpoints/last.ckpt")
 
 
-def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path | None) -> None:
-    """Faces of `inputs` -> `out/aus.csv` and overlay pictures, read by `checkpoint`; every token counts as visible."""
+def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path | None) -> int:
+    """Faces of `inputs` -> `out/aus.csv` and overlay pictures, read by `checkpoint`; every token counts as visible.
+
+    Returns the exit code: 1 where some inputs could not be read.
+    """
     if checkpoint is None and not DEFAULT_CHECKPOINT.is_file():
         raise UserError(
             f"no --checkpoint given and {DEFAULT_CHECKPOINT} is not there: run `fau-mae run quickstart` first"
@@ -33,4 +37,5 @@ def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path |
     )
     print(f"{out / 'aus.csv'}: {summary.faces} faces in {summary.frames} frames of {summary.files} files")
     for line in summary.unreadable:
-        print(f"left out: {line}")
+        print(f"left out: {line}", file=sys.stderr)
+    return 1 if summary.unreadable else 0

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.stores.store import write_atomically
+from data_modules.files import check_file, read_parquet, write_json
 from fau_mae import tracking
 from fau_mae.evaluation.scoring import CLEAN_KIND, kind_key, method_key
 from fau_mae.reports.wandb_curves import CURVES, may_show, method_label
@@ -39,10 +39,12 @@ def make_dashboard(
     Raises:
         UserError: a folder without results, or no key to W&B.
     """
+    if spec is not None:
+        check_file(spec, runs)
     results = read_results(runs)
     if spec is not None:
         workspace = build_workspace(results, entity or os.environ.get("WANDB_ENTITY", ""), project, name)
-        write_atomically(spec, json.dumps(specification(workspace), indent=1))
+        write_json(spec, specification(workspace))
         print(f"{spec}: {len(workspace.sections)} sections; nothing was sent")
         return
     if tracking.is_offline():
@@ -65,7 +67,7 @@ def read_results(runs: Sequence[Path]) -> pd.DataFrame:
         path = run / "results.parquet"
         if not path.is_file():
             raise UserError(f"{run} holds no results.parquet: give the folder of a finished experiment")
-        tables.append(pd.read_parquet(path))
+        tables.append(read_parquet(path))
     return pd.concat(tables, ignore_index=True)
 
 

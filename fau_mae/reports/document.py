@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.stores.store import write_atomically
+from data_modules.files import check_file, read_json, read_text, write_csv, write_text
 from fau_mae.evaluation.scoring import KEYS, read_labels
 from fau_mae.evaluation.statistics import REPLICATES, bootstrap, run_folders
 from fau_mae.reports.markdown import ablation_table, comparison_tables
@@ -41,6 +41,7 @@ def write_results(runs: Sequence[Path], out: Path) -> None:
     """
     if out.suffix != ".md":
         raise UserError(f"--out {out}: the name must end in .md; the CSV is written beside it")
+    _check_outputs(out)
     before, after = _around_tables(out)
     memories = [_memory(run) for run in runs]
     sections, figures = [], []
@@ -49,17 +50,27 @@ def write_results(runs: Sequence[Path], out: Path) -> None:
         sections.append(_section(run, name, memory, results))
         figures.append(results[results["au"] == "macro"].assign(experiment=name))
     table = pd.concat(figures, ignore_index=True).drop(columns="checkpoint")
-    csv = table.sort_values(list(KEYS), kind="stable").round(4).to_csv(index=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out.with_suffix(".csv"), csv)
-    write_atomically(out, before + "\n\n".join([BEGIN, EXPLANATION, *sections, END]) + after)
+    table = table.sort_values(list(KEYS), kind="stable").round(4)
+    write_csv(out.with_suffix(".csv"), table)
+    write_text(out, before + "\n\n".join([BEGIN, EXPLANATION, *sections, END]) + after)
+
+
+def _check_outputs(out: Path) -> None:
+    """Before any work: both files can be written, and the table in the CSV's place, if any, is one of ours."""
+    figures = out.with_suffix(".csv")
+    for path in (out, figures):
+        check_file(path)
+    if figures.exists() and not set(KEYS) <= set(read_text(figures).partition("\n")[0].split(",")):
+        raise UserError(
+            f"{figures} is not of this command and would be replaced: name the document otherwise"
+        )
 
 
 def _around_tables(path: Path) -> tuple[str, str]:
     """What stands before and after the tables."""
     if not path.is_file():
         return "# Results\n\n", "\n"
-    text = path.read_bytes().decode("utf-8")  # line ends stay as they are
+    text = read_text(path)  # line ends stay as they are
     begins, ends = (list(re.finditer(rf"^{re.escape(m)}[ \t\r]*$", text, re.MULTILINE)) for m in (BEGIN, END))
     if not begins and not ends:
         return (text.rstrip() + "\n\n").lstrip("\n"), "\n"
@@ -82,7 +93,7 @@ def _names(runs: Sequence[Path], memories: Sequence[dict[str, Any]]) -> list[str
 def _memory(run: Path) -> dict[str, Any]:
     """`run.json` of a finished run."""
     path = run / "run.json"
-    memory = json.loads(path.read_text()) if path.is_file() else {}
+    memory = read_json(path) if path.is_file() else {}
     if not memory.get("done"):
         raise UserError(
             f"{run} is not a finished run: let `fau-mae run` end first, and give the run's folder"

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_modules import files
 from fau_mae.evaluation.scoring import kind_key, method_key, with_shared_clean
 
 COLOURS = {
@@ -50,8 +51,8 @@ def curve_figure(results: pd.DataFrame, out: Path) -> None:
         axes[1, 0].set_ylabel("macro-F1")
         lines, labels = axes[1, 0].get_legend_handles_labels()
         figure.legend(lines, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=160)
+        with files.aside(out) as part:
+            figure.savefig(part, dpi=160, format=out.suffix.removeprefix("."))
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, metric: str) -> None:

@@ -11,7 +11,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from data_modules.errors import UserError
 from data_modules.facs import AUS, au_name
+from data_modules.files import check_file, read_text, write_text
 from fau_mae import __version__
 from fau_mae.reports.page_data import (
     differences,
@@ -35,6 +37,9 @@ def write_report(runs: list[Path], out: Path) -> None:
     Raises:
         UserError: a folder holds no results, or predictions that do not fit them.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {out}: the name must end in .html")
+    check_file(out)
     experiments, curves = [], {}
     for number, (run, name) in enumerate(zip(runs, _distinct_names(runs))):
         results = read_results(run)
@@ -49,10 +54,7 @@ def write_report(runs: list[Path], out: Path) -> None:
         "differences": differences(curves),
         "aus": {au_name(number): au.name for number, au in AUS.items()},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(out.name + ".partial")
-    aside.write_text(_render(page), encoding="utf-8")
-    aside.replace(out)
+    write_text(out, _render(page))
 
 
 def _render(page: dict[str, Any]) -> str:
@@ -65,7 +67,7 @@ def _render(page: dict[str, Any]) -> str:
 
 
 def _text(part: Traversable) -> str:
-    return part.read_text(encoding="utf-8")
+    return read_text(part)
 
 
 def _distinct_names(runs: list[Path]) -> list[str]:

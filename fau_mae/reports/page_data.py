@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from data_modules.errors import UserError
+from data_modules.files import read_json, read_parquet, read_yaml
 from fau_mae import metrics
 from fau_mae.evaluation.comparison import difference_table, summary_table
 from fau_mae.evaluation.regions import hidden_visible_table
@@ -31,7 +31,7 @@ def read_results(experiment: Path) -> pd.DataFrame:
     path = experiment / "results.parquet"
     if not path.is_file():
         raise UserError(f"{experiment} holds no results.parquet: give the folder of a finished experiment")
-    return pd.read_parquet(path)
+    return read_parquet(path)
 
 
 def has_predictions(experiment: Path, results: pd.DataFrame) -> bool:
@@ -78,7 +78,7 @@ def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
 def _ablations(experiment: Path) -> list[str]:
     """Methods that the page leaves out until they are asked for: a dozen near-equal lines hide the others."""
     memory = experiment / "run.json"
-    return sorted(json.loads(memory.read_text())["settings"].get("ablations", {})) if memory.is_file() else []
+    return sorted(read_json(memory)["settings"].get("ablations", {})) if memory.is_file() else []
 
 
 def _scores(results: pd.DataFrame, aus: list[str], pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
@@ -180,14 +180,14 @@ def _stages(folders: list[Path], room: int) -> list[dict[str, Any]]:
     stages = []
     for (folder, config), table in zip(found, tables):
         cost = config.with_name("cost.json")
-        settings = _flat(yaml.safe_load(config.read_text()) or {}) if folder == folders[0] else None
+        settings = _flat(read_yaml(config) or {}) if folder == folders[0] else None
         stages.append(
             {
                 "run": folder.name,
                 "stage": config.parent.name,
                 "settings": settings,
                 "curves": _curves(table, points),
-                "cost": json.loads(cost.read_text()) if cost.is_file() else {},
+                "cost": read_json(cost) if cost.is_file() else {},
             }
         )
     return stages
@@ -200,7 +200,7 @@ def _stage_key(stage: str) -> tuple[int, str]:
 def _mask_quality(folders: list[Path]) -> list[dict[str, Any]]:
     """How well the masks of `blind` rows were estimated (see mask_quality.py), mean over the runs that say so."""
     paths = [folder / "predictions" / "test" / "mask_quality.parquet" for folder in folders]
-    tables = [pd.read_parquet(path) for path in paths if path.is_file()]
+    tables = [read_parquet(path) for path in paths if path.is_file()]
     if not tables:
         return []
     means = pd.concat(tables).groupby(["kind", "severity"], sort=False, as_index=False).mean()
@@ -247,7 +247,7 @@ def _examples(folder: Path, room: int) -> list[dict[str, Any]]:
     path = folder / "predictions" / "test" / "examples.parquet"
     if not path.is_file():
         return []
-    table = pd.read_parquet(path)
+    table = read_parquet(path)
     if "reconstruction" not in table:
         table["reconstruction"] = None
     size = table["jpeg"].map(len) + table["reconstruction"].map(lambda jpeg: len(jpeg or b""))

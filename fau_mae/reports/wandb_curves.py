@@ -13,6 +13,7 @@ import pandas as pd
 import wandb
 from PIL import Image
 
+from data_modules.files import read_parquet
 from fau_mae import metrics, tracking
 from fau_mae.evaluation.scoring import list_cells, read_labels, read_predictions, with_shared_clean
 
@@ -113,7 +114,7 @@ def _faces(folder: Path) -> dict[float, dict[str, list[wandb.Image]]]:
     if not path.is_file():
         return {}
     faces: dict[float, dict[str, list[wandb.Image]]] = {}
-    for row in pd.read_parquet(path).itertuples():
+    for row in read_parquet(path).itertuples():
         with Image.open(BytesIO(row.jpeg)) as picture:
             image = wandb.Image(picture, caption=_caption(row))
         by_kind = faces.setdefault(float(row.severity), {})

@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import get_loader, set_loader
 
 from data_modules.errors import UserError
+from data_modules.files import read_text
 
 _plain_loader = get_loader("yaml")
 
@@ -34,7 +35,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"config {path} does not exist, though a `base` or an experiment names it")
     try:
-        values = _plain_loader(path.read_text())
+        values = _plain_loader(read_text(path))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

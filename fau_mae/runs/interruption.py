@@ -5,7 +5,6 @@ one, and when a signal asks the training to stop; always where an optimiser step
 lost or done twice. After SIGKILL or a power cut the last of these is there, whole.
 """
 
-import os
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from data_modules import files
 from data_modules.errors import Stopped
 from fau_mae.signals import SAME_SECONDS, STOPS
 
@@ -32,17 +32,9 @@ class WholeFilesIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.aside")
-        try:
-            with aside.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with files.aside(Path(path)) as part, part.open("wb") as file:
+            torch.save(checkpoint, file)
+            files.flush(file)
 
 
 def epoch_checkpoints(folder: Path, metric: str, mode: str) -> list[Callback]:

@@ -3,10 +3,8 @@
 import argparse
 import contextlib
 import difflib
-import errno
 import inspect
 import io
-import json
 import logging
 import os
 import re
@@ -30,10 +28,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
+from data_modules.files import write_csv, write_json, write_text
 from data_modules.folds import LabelConfig
 from data_modules.locks import locked
 from data_modules.occlusion.config import OcclusionConfig
-from data_modules.stores.store import write_atomically
 from fau_mae import tasks, tracking
 from fau_mae.distillation import DistilConfig
 from fau_mae.losses import AULossConfig
@@ -134,8 +132,7 @@ class StageCLI(LightningCLI):
         config = self.config.fit
         text = self._parser("fit").dump(config, skip_validation=True)
         if self.trainer.is_global_zero:
-            Path(config.out).mkdir(parents=True, exist_ok=True)
-            write_atomically(Path(config.out) / "config.yaml", text)
+            write_text(Path(config.out) / "config.yaml", text)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
                 logger.experiment.config.update(yaml.safe_load(text) | self._rate(), allow_val_change=True)
@@ -152,12 +149,12 @@ class StageCLI(LightningCLI):
 
     def after_fit(self) -> None:
         if self.trainer.is_global_zero and self.trainer.state.finished:
-            write_atomically(Path(self.config.fit.out) / "cost.json", json.dumps(self._cost(), indent=1))
+            write_json(Path(self.config.fit.out) / "cost.json", self._cost())
             _join_metrics(Path(self.config.fit.out))
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
-            (Path(self.config.fit.out) / FINISHED).touch()
+            write_text(Path(self.config.fit.out) / FINISHED, "")
             for requeued in Path(self.config.fit.out).glob("hpc_ckpt_*.ckpt"):  # Lightning's, on Slurm
                 requeued.unlink()
 
@@ -182,7 +179,7 @@ class StageCLI(LightningCLI):
 def run_lightning(arguments: Sequence[str]) -> Path:
     """Run `fit`, `validate` or `test` with Lightning's options; returns the stage's folder.
 
-    Raises `UserError` for a config that does not parse or a full disk, `Stopped` when a signal ended the training.
+    Raises `UserError` for a config that does not parse, `Stopped` when a signal ended the training.
     """
     _quiet_lightning()
     use_base_files()
@@ -207,25 +204,10 @@ def run_lightning(arguments: Sequence[str]) -> Path:
         )
     except argparse.ArgumentError as error:
         raise UserError(_one_line(str(error))) from error
-    except (OSError, RuntimeError) as error:  # torch wraps what a file says into its own kind
-        if (full := _disk_is_full(error)) is None:
-            raise
-        raise UserError(
-            f"cannot write: {full.strerror}; free some space, then the same command goes on"
-        ) from error
     finally:
         tracking.finish()
         held.close()
     return Path(cli.config[cli.subcommand].out)
-
-
-def _disk_is_full(error: BaseException | None) -> OSError | None:
-    """The complaint of a disk or a quota that is full among the causes of `error`."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def check_line(arguments: Sequence[str]) -> None:
@@ -266,7 +248,7 @@ def _join_metrics(out: Path) -> None:
         return
     for i, table in enumerate(tables[:-1]):
         tables[i] = table[table["step"] < min(later["step"].min() for later in tables[i + 1 :])]
-    write_atomically(out / "metrics.csv", pd.concat(tables, ignore_index=True).to_csv(index=False))
+    write_csv(out / "metrics.csv", pd.concat(tables, ignore_index=True))
     for part in parts[:-1]:
         part.unlink()
 

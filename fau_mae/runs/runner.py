@@ -13,11 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_modules.errors import Stopped, UserError
+from data_modules.files import read_json, read_parquet, read_yaml, write_csv, write_json, write_parquet
 from data_modules.locks import locked
-from data_modules.stores.store import write_atomically
 from fau_mae import tracking
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from, with_overrides
 from fau_mae.runs.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
@@ -87,7 +85,7 @@ def run_experiment(
             _remember(out, settings, wanted)
     _print_tables(out)
     if agent:
-        tracking.log_to_agent_run(agent, out, json.loads((out / "metrics.json").read_text()))
+        tracking.log_to_agent_run(agent, out, read_json(out / "metrics.json"))
     if line := tracking.sync_line(out):
         print(line)
 
@@ -100,7 +98,7 @@ def _remembered(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     path = out / "run.json"
     if not path.is_file():
         return {}
-    memory = json.loads(path.read_text())
+    memory = read_json(path)
     before = memory["settings"]
     changed = set(before.get("ablations", {})) ^ set(settings["ablations"])
     for key, now in settings.items():
@@ -114,8 +112,7 @@ def _without(value: Any, names: set[str]) -> Any:
 
 
 def _remember(out: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "run.json", json.dumps({"settings": settings, **state}, indent=1))
+    write_json(out / "run.json", {"settings": settings, **state})
 
 
 def _check_settings(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
@@ -171,7 +168,7 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     from data_modules.occlusion.config import OcclusionConfig
     from fau_mae.evaluation import ladder as sweep
 
-    trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())["data"]
+    trained = read_yaml(folder / _first_stage(experiment) / "config.yaml")["data"]
     data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig(fill=experiment.ladder["fill"]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     methods = []
@@ -212,7 +209,6 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     import pandas as pd
 
     from data_modules.stores.store import FaceStore
-    from fau_mae.evaluation.ladder import write_parquet
     from fau_mae.evaluation.scoring import score_predictions
     from fau_mae.reports.figures import curve_figure
     from fau_mae.reports.fold_table import fold_scores
@@ -222,7 +218,7 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     tables = []
     for fold, seed in pairs:
         folder = fold_folder(out, fold, seed)
-        trained = yaml.safe_load((folder / _first_stage(experiment) / "config.yaml").read_text())
+        trained = read_yaml(folder / _first_stage(experiment) / "config.yaml")
         tables.append(
             score_predictions(
                 folder,
@@ -242,12 +238,12 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
             )
         )
     results = pd.concat(tables, ignore_index=True)
-    write_parquet(results, out / "results.parquet")
-    write_atomically(out / "folds.csv", fold_scores(out, results).to_csv(index=False))
+    write_parquet(out / "results.parquet", results)
+    write_csv(out / "folds.csv", fold_scores(out, results))
     curve_figure(results[~results["method"].isin(experiment.ablations)], out / "curves.png")
     write_report([out], out / "report.html")
     scores = validation_scores([fold_folder(out, fold, seed) for fold, seed in pairs])
-    write_atomically(out / "metrics.json", json.dumps(scores, indent=1))
+    write_json(out / "metrics.json", scores)
     for fold, seed in pairs:
         own = results[(results["fold"] == fold) & (results["seed"] == seed)]
         log_evaluation(fold_folder(out, fold, seed), own, experiment.settings())
@@ -261,7 +257,7 @@ def _print_tables(out: Path) -> None:
     from fau_mae.reports.fold_table import fold_table
 
     console = Console(width=110)
-    for table in macro_table(pd.read_parquet(out / "results.parquet")):
+    for table in macro_table(read_parquet(out / "results.parquet")):
         console.print(table)
     for table in fold_table(pd.read_csv(out / "folds.csv", keep_default_na=False, na_values=[""])):
         console.print(table)

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.errors import UserError
-from data_modules.stores.store import write_atomically
-from fau_mae.evaluation.ladder import write_parquet
+from data_modules.files import read_parquet, write_csv, write_parquet
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trials, trial_words
 from fau_mae.tracking import sync_line
 
@@ -25,14 +24,14 @@ def summarise(sweep: Sweep) -> None:
     """
     trials = read_trials(sweep.folder)
     tables = [
-        pd.read_parquet(path).assign(trial=trial.name, **_columns(trial.parameters))
+        read_parquet(path).assign(trial=trial.name, **_columns(trial.parameters))
         for trial in trials
         if (path := trial.folder / "results.parquet").is_file()
     ]
     if tables:
-        write_parquet(pd.concat(tables, ignore_index=True), sweep.folder / "results.parquet")
+        write_parquet(sweep.folder / "results.parquet", pd.concat(tables, ignore_index=True))
     summary = summary_table(sweep, trials)
-    write_atomically(sweep.folder / "summary.csv", summary.to_csv(index=False))
+    write_csv(sweep.folder / "summary.csv", summary)
     Console(width=110).print(_shown(sweep, summary))
     print(f"{sweep.folder}: summary.csv" + (", results.parquet" if tables else ""))
     finished = summary[summary["state"] == "finished"]

@@ -7,7 +7,6 @@ On disk, under the part of `--out` before `{trial}`: `sweep.yaml` (a copy), `tri
 """
 
 import itertools
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_modules.errors import UserError
-from data_modules.stores.store import write_atomically
+from data_modules.files import read_json, read_text, read_yaml, write_json, write_text
 
 PLACE = "{trial}"  # in `--out`: the trial's own folder
 METHODS = ("grid", "random", "bayes")
@@ -58,8 +55,8 @@ def load_sweep(path: Path, out: Path | None = None, trials: int | None = None) -
         UserError: not readable, or something that cannot be run on this engine; says what to write instead.
     """
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        config = read_yaml(path)
+    except OSError as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict) or not isinstance(config.get("parameters"), dict):
         raise UserError(
@@ -231,7 +228,7 @@ class Trial:
     def write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         values = {key: value for key, value in vars(self).items() if key != "folder"}
-        write_atomically(self.folder / "trial.json", json.dumps(values, indent=1))
+        write_json(self.folder / "trial.json", values)
 
 
 def create_trial(folder: Path, number: int, parameters: Mapping[str, Any]) -> Trial:
@@ -243,7 +240,7 @@ def create_trial(folder: Path, number: int, parameters: Mapping[str, Any]) -> Tr
 
 def read_trial(folder: Path) -> Trial:
     """The trial in `folder`, as far as it got."""
-    return Trial(folder, **json.loads((folder / "trial.json").read_text()))
+    return Trial(folder, **read_json(folder / "trial.json"))
 
 
 def read_trials(folder: Path) -> list[Trial]:
@@ -263,11 +260,11 @@ def claim_folder(sweep: Sweep, path: Path) -> None:
     """Keep a copy of the file beside its trials; a folder with the trials of another sweep is refused."""
     copy = sweep.folder / "sweep.yaml"
     if copy.is_file():
-        old, new = (yaml.safe_load(file.read_text()) for file in (copy, path))
+        old, new = (read_yaml(file) for file in (copy, path))
         if changed := [key for key in {*old, *new} - {"run_cap"} if old.get(key) != new.get(key)]:
             raise UserError(
                 f"{sweep.folder} holds trials of a file with another {', '.join(sorted(changed))}: "
                 "use another --out, or delete that folder"
             )
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(copy, path.read_text())
+    write_text(copy, read_text(path))

@@ -1,6 +1,5 @@
 """One trial of a sweep at work: `fau-mae fit` or `run` in a process of its own, resumed where it was cut off."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
+from data_modules.files import open_log, read_json, read_yaml
 from fau_mae.runs.plan import FINISHED
 from fau_mae.runs.processes import die_with_parent
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trial, trial_words
@@ -63,7 +62,7 @@ class TrialProcess:
         """The metric as logged so far: one value per validation of a stage, one of a whole run."""
         if self._sweep.stage == "run":
             path = self._out / "metrics.json"
-            found = json.loads(path.read_text()).get(self._sweep.metric) if path.is_file() else None
+            found = read_json(path).get(self._sweep.metric) if path.is_file() else None
             return [] if found is None else [float(found)]
         return logged_values(self._out, self._sweep.metric)
 
@@ -91,7 +90,7 @@ class TrialProcess:
         return words
 
     def _evaluation_words(self) -> list[str] | None:
-        config = yaml.safe_load((self._out / "config.yaml").read_text())
+        config = read_yaml(self._out / "config.yaml")
         if config["model"]["class_path"].endswith("MAEPretraining"):
             return None
         checkpoint = self._out / "checkpoints" / "last.ckpt"
@@ -110,7 +109,7 @@ class TrialProcess:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
         environment["WANDB_RUN_GROUP"] = self._sweep.name
         environment["FAU_MAE_TRIAL"] = f"{self._sweep.name}/{self._trial.name}"  # see tracking.py
-        with (self._trial.folder / "log.txt").open("a") as log:
+        with open_log(self._trial.folder / "log.txt") as log:
             print("$ fau-mae", *words, file=log, flush=True)
             return subprocess.Popen(
                 [sys.executable, "-m", "fau_mae.cli", *words],

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple, cast
 import timm
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
+from data_modules.files import check_file, write_bytes
 from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.backbone.decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import MaskedEncoder
@@ -129,12 +131,10 @@ def _fill_encoder(
 
 def save_weights(checkpoint: Path, out: Path) -> None:
     """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place."""
+    check_file(out, [checkpoint])
     about, state = read_own(checkpoint)
-    aside = out.with_suffix(".tmp")
-    out.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in state.items()}
-    save_file(tensors, aside, metadata={"fau_mae": json.dumps(about.to_dict())})
-    aside.replace(out)
+    write_bytes(out, serialize(tensors, metadata={"fau_mae": json.dumps(about.to_dict())}))
 
 
 def read_own(path: Path, kind: str | None = None) -> tuple[Description, dict[str, Tensor]]:

@@ -1,0 +1,355 @@
+"""The one door to the disk: text is UTF-8 in every locale, files appear whole or not at all, errors are one line.
+
+Whoever writes asks here. A file or folder is written aside, beside its place under a hidden name that nobody else
+has, and renamed when it is whole; whatever ends the work early removes it. One left by a kill is removed by the next
+process that writes there: its lock died with its owner. Before long work, `check_file` and `check_folder` refuse an
+output that would harm what is there.
+"""
+
+import contextlib
+import csv
+import errno
+import functools
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from data_modules.errors import PART, UserError, explain, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: what a kill leaves stays there
+    fcntl = None  # type: ignore[assignment]
+
+LONGEST_NAME = 255  # bytes, on every usual file system
+_PART_NAME = re.compile(rf"\..*\.\d+-[0-9a-f]{{8}}{re.escape(PART)}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that a spreadsheet computes
+
+
+# Reading
+
+
+def read_text(path: Path | Traversable) -> str:
+    """The text of a UTF-8 file, line ends as they are, without a byte-order mark. `UserError` for other bytes."""
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{shown(path)} is not UTF-8 text (byte {error.start + 1}): save it as UTF-8 and try again"
+        ) from None
+
+
+def read_json(path: Path) -> Any:
+    """Raises `UserError` for a file that holds no JSON."""
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{shown(path)} is damaged, it is not JSON ({error}): restore it or make it anew"
+        ) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Raises `UserError` for a file that holds no YAML."""
+    import yaml
+
+    try:
+        return yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file that `table_writer` or `write_csv` wrote, by the names in its first line."""
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    return [{name: _as_before(cell) for name, cell in row.items()} for row in rows]
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
+    """A Parquet table that this project wrote. Raises `UserError` for a damaged one."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:  # it could not be read at all
+            raise
+        raise UserError(
+            f"{shown(path)} is damaged ({str(error).splitlines()[0]}): delete it and make it anew"
+        ) from None
+
+
+# Writing
+
+
+@contextlib.contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """The name of an empty file beside `path`; it becomes `path` when the block ends well, and is gone otherwise.
+
+    Folders above `path` are made. A link is followed, so that it stays one. Raises `UserError` where `path` is no
+    regular file, and for an error of the disk.
+    """
+    target = Path(os.path.realpath(path))
+    with _told(path):
+        _refuse_special(path, target)
+        with _folders(target.parent), _part(target.parent, target.name, _create_file) as part:
+            yield part
+            part.replace(target)
+
+
+@contextlib.contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, or within where that exists; what it then holds becomes the content of `path`.
+
+    Files of `path` that are not written again stay. Nothing is changed unless the block ends well. Raises `UserError`
+    as `aside`.
+    """
+    target = Path(os.path.realpath(path))
+    with _told(path):
+        if target.exists() and not target.is_dir():
+            raise UserError(f"{shown(path)} is {_kind(target)}, not a folder: choose another name")
+        parent = target if target.exists() else target.parent
+        with _folders(parent), _part(parent, target.name, Path.mkdir) as part:
+            yield part
+            with contextlib.suppress(FileExistsError):
+                if not target.exists():
+                    part.rename(target)
+                    return
+            for file in sorted(part.rglob("*")):
+                place = target / file.relative_to(part)
+                if file.is_dir():
+                    place.mkdir(exist_ok=True)
+                else:
+                    file.replace(place)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with aside(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8, line ends as they are; what came from a file name that is no UTF-8 is written as `\\xff`."""
+    data = text.encode("utf-8", "surrogateescape")
+    write_bytes(path, data.decode("utf-8", "backslashreplace").encode("utf-8"))
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1, sort_keys: bool = False) -> None:
+    write_text(path, json.dumps(value, indent=indent, sort_keys=sort_keys))
+
+
+def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
+    """An `.npz` file."""
+    import numpy as np
+
+    with aside(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """A table without its index, safe to open in a spreadsheet."""
+    table = table.copy()
+    for name in table:
+        if table[name].dtype.kind not in "biufcmM":  # texts
+            table[name] = table[name].map(safe_cell)
+    write_text(path, table.to_csv(index=False))
+
+
+def write_parquet(path: Path, table: "pd.DataFrame") -> None:
+    with aside(path) as part:
+        table.to_parquet(part, index=False)
+
+
+@contextlib.contextmanager
+def table_writer(path: Path, header: Sequence[str]) -> Iterator[Callable[[Iterable[object]], None]]:
+    """A CSV file row by row, safe to open in a spreadsheet: a function that takes one row."""
+    with aside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(header)
+        yield lambda row: rows.writerow([safe_cell(cell) for cell in row])
+
+
+def safe_cell(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula: a text that looks like one gets an apostrophe before it."""
+    if not isinstance(cell, str | Path):
+        return cell
+    text = shown(cell)
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
+
+
+def _as_before(cell: str) -> str:
+    return (
+        cell[1:] if isinstance(cell, str) and cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    )
+
+
+def cut_name(name: str, longest: int) -> str:
+    """A file name of at most `longest` bytes, cut at its end."""
+    data = name.encode("utf-8", "surrogateescape")
+    return name if len(data) <= longest else data[:longest].decode("utf-8", "ignore")
+
+
+def open_log(path: Path) -> TextIO:
+    """A text file that grows line by line, as the output of another program does: the one kind not written aside."""
+    return path.open("a", encoding="utf-8")
+
+
+def flush(file: BinaryIO) -> None:
+    """Have what was written on the disk itself, so that not even a power cut takes it."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+# Outputs, before any work
+
+
+def check_file(out: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse, before any work, a file that cannot be written or would replace one of `inputs` or a file within one."""
+    with _told(out):
+        target = Path(os.path.realpath(out))
+        _refuse_special(out, target)
+        for given in inputs:
+            if target.exists() and _within(target, Path(os.path.realpath(given))):
+                raise UserError(
+                    f"{shown(out)} would replace a file of the input {shown(given)}: name a new file"
+                )
+        _refuse_unwritable(target.parent)
+
+
+def check_folder(out: Path, inputs: Iterable[Path] = (), inside: bool = True) -> None:
+    """Refuse, before any work, a folder that cannot be written, that is one of `inputs`, or that holds one.
+
+    `inside`: whether it may lie within an input.
+    """
+    with _told(out):
+        target = Path(os.path.realpath(out))
+        if target.exists() and not target.is_dir():
+            raise UserError(f"{shown(out)} is {_kind(target)}, not a folder: choose another name")
+        for given in inputs:
+            real = Path(os.path.realpath(given))
+            if _within(real, target) or (not inside and _within(target, real)):
+                word = "is" if real == target else "holds" if _within(real, target) else "lies within"
+                raise UserError(f"{shown(out)} {word} the input {shown(given)}: choose another folder")
+        _refuse_unwritable(target)
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "", str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        read_only = bool(os.statvfs(folder).f_flag & os.ST_RDONLY) if hasattr(os, "statvfs") else False
+        raise OSError(errno.EROFS if read_only else errno.EACCES, "", str(folder))
+
+
+def _refuse_special(path: Path, target: Path) -> None:
+    if target.exists() and not target.is_file():
+        raise UserError(f"{shown(path)} is {_kind(target)}, not a file: choose another name")
+
+
+def _kind(path: Path) -> str:
+    mode = path.stat().st_mode
+    kinds = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISREG: "a file",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISSOCK: "a socket",
+    }
+    return next((word for is_kind, word in kinds.items() if is_kind(mode)), "a device")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Errors of the disk inside become a `UserError` that names `path`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (line := explain(error, path)) is None:
+            raise
+        raise line from error
+
+
+@contextlib.contextmanager
+def _folders(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; the ones made are taken back after a failure unless something is in them."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for path in missing:
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _part(folder: Path, name: str, create: Callable[[Path], object]) -> Iterator[Path]:
+    """A new, locked, hidden file or folder for the output `name`; gone afterwards unless it was renamed."""
+    stem = cut_name(name, LONGEST_NAME - 40)
+    _remove_left_behind(folder)
+    part = folder / f".{stem}.{os.getpid()}-{secrets.token_hex(4)}{PART}"
+    lock = None
+    try:
+        create(part)
+        lock = _lock(part)
+        yield part
+    finally:
+        _remove(part)
+        if lock is not None:
+            os.close(lock)
+
+
+@functools.cache  # once a process is enough, and a folder may hold very many files
+def _remove_left_behind(folder: Path) -> None:
+    """Remove the parts in a folder whose owners died: those that can be locked."""
+    for entry in os.scandir(folder):
+        if _PART_NAME.fullmatch(entry.name) and (lock := _lock(Path(entry.path))) is not None:
+            _remove(Path(entry.path))
+            os.close(lock)
+
+
+def _create_file(path: Path) -> None:
+    path.open("xb").close()
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a file or folder for as long as this process lives -> its descriptor; None where that cannot be had."""
+    if fcntl is None:
+        return None
+    handle = None
+    try:
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
