@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import fixtures_datasets as fixtures
 
-from data_modules.faces.video import read_video
+from data_modules.faces.video import Video
 
 CASES = {  # name -> file, codec, variable frame rate
     "AVI/MJPEG": ("a.avi", "mjpeg", False),
@@ -36,7 +36,7 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=300, help="of each video (default: %(default)s)")
     frames = parser.parse_args().frames
-    decoders: dict[str, Decode] = {"PyAV": read_video}
+    decoders: dict[str, Decode] = {"PyAV": _video_frames}
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder) / "probe.avi"
         fixtures.write_video(probe, [fixtures.numbered_frame(0)])
@@ -68,6 +68,10 @@ def _write_large(path: Path, pictures: list[np.ndarray], codec: str, variable: b
         fixtures.write_video(path, large, codec, variable)
     finally:
         fixtures.WIDTH, fixtures.HEIGHT = width, height
+
+
+def _video_frames(path: Path) -> Iterable[np.ndarray]:
+    return (frame for _, frame in Video(path))
 
 
 def _torchcodec(path: Path):

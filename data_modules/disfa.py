@@ -15,7 +15,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from data_modules.errors import UserError
-from data_modules.faces.video import read_video
+from data_modules.faces.video import Video
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
 from data_modules.frames import Source, SourceFrame, file_hash, files_state
 from data_modules.stores.preparing import prepare_store
@@ -144,23 +144,24 @@ def read_frames(job: DisfaSubject, tally: Tally) -> Iterator[SourceFrame]:
     intensity = read_labels(job)
     bad = {frame for first, last in BAD_FRAMES.get(job.subject, ()) for frame in range(first, last + 1)}
     there = job.video.is_file()
-    pictures = read_video(job.video) if there else iter(())
+    pictures = Video(job.video) if there else ()
     source_hash = file_hash(job.video) if there else ""
     left_out = bad & set(intensity) if job.drop_bad_frames else set()
     source = job.video.relative_to(job.root).as_posix()
     for frame in sorted(left_out):
         tally.skip(source, frame, "bad frame of the published list")
 
-    number = 0
-    for number, image in enumerate(pictures, 1):
+    seen = {0}
+    for number, image in pictures:
+        seen.add(number)
         if number not in intensity:
             tally.skip(source, number, "no label")
         elif number not in left_out:
             points = read_landmarks(job, number) if job.landmarks else None
             tally.counts["landmarks missing"] += bool(job.landmarks) and points is None
             yield _labelled(job, number, image, intensity[number], source_hash, landmarks=points)
-    for frame in sorted(f for f in intensity if f > number and f not in left_out):
-        lost = "video breaks off" if there else "video missing"
+    for frame in sorted(set(intensity) - seen - left_out):
+        lost = "video missing" if not there else "frame damaged" if frame < max(seen) else "video breaks off"
         yield _labelled(job, frame, None, intensity[frame], source_hash, lost)
 
 

@@ -135,32 +135,42 @@ def read_frames(job: FolderSubject, tally: Tally) -> Iterator[SourceFrame]:
     for file, labels in job.files:
         path = job.root / file
         is_video = path.suffix.lower() in VIDEOS
-        images, fault = _open(path, is_video)
+        images, count, fault = _open(path, is_video)
         digest = file_hash(path) if not fault else ""
-        number = 0
-        for number, image in enumerate(images, 1):
+        seen = set()
+        for number, image in images:
+            seen.add(number)
             if number not in labels and _EVERY_FRAME not in labels:
                 tally.skip(file, number, "no label")
                 continue
             presence, intensity = labels.get(number) or labels[_EVERY_FRAME]
             frame = number if is_video else 0
             yield SourceFrame(image, job.subject, file, frame, presence, intensity, file, digest)
-        for frame in sorted(labels):
-            if frame > number or not number:
-                lost = fault or "video breaks off"
-                yield SourceFrame(None, job.subject, file, max(frame, 0), *labels[frame], file, "", lost)
+        yield from _lost(job, file, labels, seen, count, fault)
 
 
-def _open(path: Path, is_video: bool) -> tuple[Iterator[np.ndarray], str]:
-    """The pictures in a file, or none and what is wrong with it."""
+def _lost(
+    job: FolderSubject, file: str, labels: dict[int, Labels], seen: set[int], count: int, fault: str
+) -> Iterator[SourceFrame]:
+    """The labelled frames that could not be shown; those of a label that stands for all frames, too."""
+    wanted = {number: row for number, row in labels.items() if number != _EVERY_FRAME}
+    if (every := labels.get(_EVERY_FRAME)) is not None:
+        wanted |= dict.fromkeys(range(1, count + 1), every) if seen else {0: every}
+    for number in sorted(set(wanted) - seen):
+        lost = fault or ("frame damaged" if number < max(seen) else "video breaks off")
+        yield SourceFrame(None, job.subject, file, number, *wanted[number], file, "", lost)
+
+
+def _open(path: Path, is_video: bool) -> tuple[Iterator[tuple[int, np.ndarray]], int, str]:
+    """The numbered pictures in a file and how many it has, or none and what is wrong with it."""
     if is_video:
         return open_video(path)
     if not path.is_file():
-        return iter(()), "picture missing"
+        return iter(()), 0, "picture missing"
     try:
-        return iter([read_picture(path)]), ""
+        return iter([(1, read_picture(path))]), 1, ""
     except UserError:
-        return iter(()), "picture cannot be read"
+        return iter(()), 0, "picture cannot be read"
 
 
 def _job(root: Path, subject: str, rows: pd.DataFrame, aus: Sequence[int]) -> FolderSubject:

@@ -56,8 +56,9 @@ def write_video(
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if variable_rate:
             stream.codec_context.time_base = base
-        stream.width, stream.height = WIDTH, HEIGHT
         for number, picture in enumerate(frames):
+            if not number:
+                stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = (
                 (int(times[number]), base) if variable_rate else (number, Fraction(1, 25))

@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fixtures_datasets import numbered_frame, read_number, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
@@ -13,7 +12,7 @@ from skimage import data
 from data_modules.errors import UserError
 from data_modules.faces.alignment import PRESETS, Face, align, choose_face, crop_matrix, similarity
 from data_modules.faces.detection import FaceDetector
-from data_modules.faces.video import read_picture, read_video
+from data_modules.faces.video import read_picture
 from data_modules.facs import CANONICAL_POINTS
 from data_modules.landmarks import five_points
 from data_modules.synthetic import prepare_synthetic
@@ -119,33 +118,6 @@ def test_the_published_crops(detector: FaceDetector) -> None:
     assert 0.3 < np.subtract(*places["me_graphau"][[1, 0]])[0] / 200 < 0.42
     with pytest.raises(UserError, match="own"):
         align(turned, face, 200, "own")
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "variable"),
-    [
-        ("a.avi", "mjpeg", False),
-        ("b.mp4", "libx264", False),
-        ("c.mp4", "libx264", True),
-        ("d.avi", "mpeg4", False),
-    ],
-)
-def test_frame_i_of_a_video_is_frame_i(tmp_path: Path, name: str, codec: str, variable: bool) -> None:
-    """Also after damage: the sequence may end early, but no frame comes under another's number."""
-    path = tmp_path / name
-    write_video(path, (numbered_frame(n, face=False) for n in range(150)), codec, variable)
-    assert [read_number(frame) for frame in read_video(path)] == list(range(150))
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    if codec == "mpeg4":
-        content[middle : middle + 400] = np.random.default_rng(0).bytes(400)
-        path.write_bytes(content)
-        numbers = [read_number(frame) for frame in read_video(path)]
-        assert numbers == list(range(len(numbers))) and 20 < len(numbers) < 150
-    if path.suffix == ".avi":
-        path.write_bytes(content[:middle])
-        numbers = [read_number(frame) for frame in read_video(path)]
-        assert numbers == list(range(len(numbers))) and 20 < len(numbers) < 150
 
 
 def huge_png(path: Path) -> None:

@@ -1,6 +1,8 @@
 """Pictures and frames of videos from disk, decoded exactly or refused in one clear line."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from av.error import FFmpegError
 from PIL import Image, UnidentifiedImageError
 
 from data_modules.errors import UserError
+from data_modules.faces.frame_places import find_places
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEOS = frozenset({".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
@@ -42,36 +45,130 @@ def read_picture(path: Path) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def read_video(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a video in the order they are shown, uint8 RGB (H, W, 3).
+class Video:
+    """A video file: its frames in the order they are shown, each with its number, counted from 1.
 
-    Frames are counted, never sought by time: frame i is the i-th whatever the codec (B-frames) or the frame
-    rate (constant or variable). The sequence ends before the first damaged frame, as those after it have no
-    certain number. Raises `UserError` when the file is no video or not one frame can be decoded.
+    Frame i is the i-th frame of the file whatever the codec (B-frames) or the frame rate (constant or
+    variable). A damaged frame is left out and moves no other frame's number; see `frame_places`. Pictures are
+    turned and mirrored the way the file's display matrix says. `count`: frames the container has, as far as it says.
+
+    Raises `UserError` when the file is no video or not one frame can be decoded.
     """
-    seen = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise UserError(f"{path} holds no video")
-            for frame in container.decode(video=0):
-                if frame.is_corrupt:
-                    break
-                seen += 1
-                yield frame.to_ndarray(format="rgb24")
-    except (FFmpegError, OSError) as error:
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            with _opened(path) as (container, stream):
+                self.places = find_places(container, stream)
+        except (FFmpegError, OSError) as error:
+            raise self._unreadable(error) from None
+        self.count = self.places.count
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Number and picture, uint8 RGB (H, W, 3), of every frame that can be decoded."""
+        seen = 0
+        try:
+            with _opened(self.path) as (container, stream):
+                counted = self.places.counted
+                frames = (
+                    enumerate(self._counted(container, stream), 1)
+                    if counted
+                    else self._placed(container, stream)
+                )
+                for number, frame in frames:
+                    seen += 1
+                    yield number, _upright(frame)
+        except (FFmpegError, OSError) as error:
+            if not seen:
+                raise self._unreadable(error) from None
         if not seen:
-            raise UserError(f"{path} is not a video that can be read ({error.strerror or error})") from None
-    if not seen:
-        raise UserError(f"{path} has no frame that can be decoded")
+            raise UserError(f"{self.path} has no frame that can be decoded")
+
+    def _placed(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """After a damaged frame nothing is shown up to the next one that stands alone."""
+        places, lost, before = deepcopy(self.places), False, 0
+        for packet in container.demux(stream):
+            if places.stamps is not None and packet.size:
+                packet.pts = packet.dts = stamp = places.stamps.get(packet.pos)
+                lost |= stamp is None or (stamp != before + 1)
+                before = stamp or before
+            if packet.size == 0 and packet.pts is not None:
+                continue  # an empty packet would end decoding
+            if lost and not packet.is_keyframe and packet.size:
+                continue
+            lost = False
+            if packet.is_corrupt:
+                places.damaged(packet.pts)
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                lost = True
+                places.damaged(packet.pts)
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    places.damaged(frame.pts)
+                elif (number := places.number(frame.pts)) is not None:
+                    yield number, frame
+
+    def _counted(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[av.VideoFrame]:
+        """Frames up to the first damage."""
+        for at, packet in enumerate(container.demux(stream)):
+            if self.places.stop_at is not None and at >= self.places.stop_at:
+                return
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                return
+            for frame in frames:
+                if frame.is_corrupt:
+                    return
+                yield frame
+
+    def _unreadable(self, error: Exception) -> UserError:
+        reason = getattr(error, "strerror", None) or error
+        return UserError(f"{self.path} is not a video that can be read ({reason})")
 
 
-def open_video(path: Path) -> tuple[Iterator[np.ndarray], str]:
-    """The frames of a video, or none and what is wrong with it: for those who count faults and go on."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise UserError(f"{path} holds no video")
+        stream = container.streams.video[0]
+        if stream.codec_context.name == "mjpeg":
+            # else a picture cut short comes back grey below
+            stream.codec_context.options = {"err_detect": "explode"}
+        yield container, stream
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    """The picture (H, W, 3), turned and mirrored as the display matrix says: x' = ax + cy, y' = bx + dy."""
+    picture = frame.to_ndarray(format="rgb24")
+    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def open_video(path: Path) -> tuple[Iterator[tuple[int, np.ndarray]], int, str]:
+    """The numbered frames of a video, its count, "" — or none, 0 and what is wrong: for those who go on."""
     if not path.is_file():
-        return iter(()), "video missing"
-    frames = read_video(path)
+        return iter(()), 0, "video missing"
     try:
-        return chain([next(frames)], frames), ""  # a video that cannot be read fails at its first frame
+        video = Video(path)
+        frames = iter(video)
+        return (
+            chain([next(frames)], frames),
+            video.count,
+            "",
+        )  # one that cannot be read fails at its first frame
     except UserError:
-        return iter(()), "video cannot be read"
+        return iter(()), 0, "video cannot be read"

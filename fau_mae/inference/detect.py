@@ -21,7 +21,7 @@ from data_modules import files
 from data_modules.errors import UserError, shown
 from data_modules.faces.alignment import Face, align
 from data_modules.faces.detection import FaceDetector
-from data_modules.faces.video import PICTURES, VIDEOS, read_picture, read_video
+from data_modules.faces.video import PICTURES, VIDEOS, Video, read_picture
 from data_modules.facs import au_name
 from data_modules.stores.store import encode_image
 from fau_mae.inference.overlay import draw_overlay
@@ -156,19 +156,18 @@ def _detect_file(
     file: Path, detector: FaceDetector, predict: Predict, num_aus: int, size: int, preset: str
 ) -> Iterator[Detected]:
     is_video = file.suffix.lower() in VIDEOS
-    images = read_video(file) if is_video else iter([read_picture(file)])
-    frame = 1 if is_video else 0
-    while chunk := list(islice(images, _FRAMES_AT_ONCE)):
+    frames = iter(Video(file)) if is_video else iter([(0, read_picture(file))])
+    while numbered := list(islice(frames, _FRAMES_AT_ONCE)):
+        numbers, chunk = [number for number, _ in numbered], [image for _, image in numbered]
         per_image = [sorted(faces, key=lambda face: -face.area) for faces in detector.detect(chunk)]
         crops = [align(image, face, size, preset) for image, faces in zip(chunk, per_image) for face in faces]
         probabilities = np.zeros((0, num_aus), np.float32)
         if crops:
             batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
             probabilities = predict(batch).float().cpu().numpy()
-        for image, faces in zip(chunk, per_image):
-            yield Detected(image, frame, faces, probabilities[: len(faces)])
+        for number, image, faces in zip(numbers, chunk, per_image):
+            yield Detected(image, number, faces, probabilities[: len(faces)])
             probabilities = probabilities[len(faces) :]
-            frame += 1
 
 
 def _table_rows(file: Path, found: Detected) -> list[list[object]]:
