@@ -1,6 +1,7 @@
 """BP4D (Zhang et al., 2014): pictures of 41 people in 8 tasks, with the occurrence of AUs in coded frames.
 
-Pictures: `Sequences(2D+3D)/F001/T1/2440.jpg`, numbers with any zero padding. Labels in either release:
+Pictures: `Sequences(2D+3D)/F001/T1/2440.jpg`, numbers with any zero padding, names in any case. Labels in either
+release:
 
 - `AUCoding/AU_OCC/F001_T1.csv`: a header row of AU numbers; the first column is the frame.
 - FERA 2015, `BP4D-AUCoding/AUCoding/F001_T1.csv`: the first column is the frame, column j is AU j, the last
@@ -10,7 +11,6 @@ Pictures: `Sequences(2D+3D)/F001/T1/2440.jpg`, numbers with any zero padding. La
 """
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from pathlib import Path
 from data_modules.errors import UserError
 from data_modules.faces.video import PICTURES, read_picture
 from data_modules.facs import BP4D_AUS
-from data_modules.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.frames import Source, SourceFrame, file_hash, files_state, whole_number
+from data_modules.media import check_published, match_names
 from data_modules.stores.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import Tally
@@ -38,6 +39,7 @@ BP4D_PARTS: dict[str, int] = {
 }
 
 _PICTURE_FOLDERS = ("Sequences(2D+3D)", "Sequences", "BP4D-training", ".")
+_LABEL_FILE = r"([FM]\d+_T\d+)\.csv"
 _LABEL_FOLDERS = ("AUCoding/AU_OCC", "AU_OCC", "BP4D-AUCoding/AUCoding", "BP4D-AUCoding", "AUCoding")
 
 
@@ -62,7 +64,7 @@ def prepare_bp4d(
     root = Path(root)
     sequences = find_sequences(root, tuple(aus), frame_offset)
     options = {"frame_offset": frame_offset, "release": release_of(sequences[0].labels)}
-    info = StoreInfo("bp4d", tuple(aus), size, encoding, BP4D_PARTS, options)
+    info = StoreInfo("bp4d", tuple(aus), size, encoding, BP4D_PARTS, options, _without_labels(sequences))
     source = Source({f"{job.subject}_{job.task}": job for job in sequences}, read_frames, state_of)
     return prepare_store(
         source, out, info, preset=preset, min_face=MIN_FACE, workers=workers, progress=progress
@@ -86,19 +88,37 @@ def find_sequences(root: Path, aus: tuple[int, ...], frame_offset: int) -> list[
     """The sequences with a label file, by name. Raises `UserError` for none, or no folder of pictures."""
     if not root.is_dir():
         raise UserError(f"no folder {root}: --root must hold BP4D's pictures and AUCoding")
-    found = [root / name for name in _LABEL_FOLDERS if any((root / name).glob("[FM][0-9]*_T[0-9]*.csv"))]
-    if not found:
+    labels = _first_with(root, _LABEL_FOLDERS, _LABEL_FILE)
+    if labels is None:
         raise UserError(f"{root} holds no label file like {_LABEL_FOLDERS[0]}/F001_T1.csv")
-    folders = [root / name for name in _PICTURE_FOLDERS if any((root / name).glob("[FM][0-9]*/T[0-9]*"))]
-    if not folders:
+    folder = _first_with(root, _PICTURE_FOLDERS, r"([FM]\d+)")
+    people = match_names(folder, r"([FM]\d+)") if folder else {}
+    tasks = {
+        (name, task): path for name in people for task, path in match_names(people[name], r"(T\d+)").items()
+    }
+    if folder is None or not tasks:
         raise UserError(f"{root} holds no folder of pictures like {_PICTURE_FOLDERS[0]}/F001/T1")
     sequences = []
-    for path in sorted(found[0].glob("*.csv")):
-        if match := re.fullmatch(r"([FM]\d+)_(T\d+)", path.stem):
-            subject, task = match.groups()
-            pictures = folders[0] / subject / task
-            sequences.append(Bp4dSequence(root, subject, task, pictures, path, aus, frame_offset))
+    for name, path in match_names(labels, _LABEL_FILE).items():
+        subject, task = name.split("_")
+        pictures = tasks.get((subject, task), folder / subject / task)
+        sequences.append(Bp4dSequence(root, subject, task, pictures, path, aus, frame_offset))
+    check_published({job.subject for job in sequences}, BP4D_PARTS, "BP4D", labels)
     return sequences
+
+
+def _first_with(root: Path, names: tuple[str, ...], pattern: str) -> Path | None:
+    """The first of these folders that has an entry of such a name."""
+    return next((root / name for name in names if match_names(root / name, pattern)), None)
+
+
+def _without_labels(sequences: list[Bp4dSequence]) -> dict[str, int]:
+    """Tasks with pictures and no label file."""
+    known = {(job.subject, job.task) for job in sequences}
+    folder = _first_with(sequences[0].root, _PICTURE_FOLDERS, r"([FM]\d+)")
+    people = match_names(folder, r"([FM]\d+)") if folder else {}
+    there = {(name, task) for name, path in people.items() for task in match_names(path, r"(T\d+)")}
+    return {"task without a label file": len(there - known)} if there - known else {}
 
 
 def state_of(job: Bp4dSequence) -> object:
@@ -110,7 +130,9 @@ def state_of(job: Bp4dSequence) -> object:
 def read_frames(job: Bp4dSequence, tally: Tally) -> Iterator[SourceFrame]:
     """The coded frames of one sequence, in order; the picture is None where it is missing or damaged."""
     pictures = pictures_by_number(job.pictures)
-    for frame, codes in sorted(read_labels(job.labels, job.aus).items()):
+    labels = read_labels(job.labels, job.aus)
+    tally.counts["picture without a code"] += len({n - job.frame_offset for n in pictures} - set(labels))
+    for frame, codes in sorted(labels.items()):
         path = pictures.get(frame + job.frame_offset)
         image, missing = None, "picture missing"
         if path is not None:
@@ -181,8 +203,8 @@ def _read_row(
     if len(row) != width:
         raise UserError(f"{path} line {line}: {len(row)} columns, expected {width}")
     try:
-        frame, codes = int(row[0]), [int(row[column]) for column in columns]
-        occluded = not original and int(row[-1]) == 1
+        frame, codes = whole_number(row[0]), [whole_number(row[column]) for column in columns]
+        occluded = not original and whole_number(row[-1]) == 1
     except ValueError:
         raise UserError(f"{path} line {line}: a cell is not a whole number") from None
     if wrong := [code for code in codes if code not in (0, 1, UNKNOWN)]:

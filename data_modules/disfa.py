@@ -1,8 +1,8 @@
 """DISFA (Mavadati et al., 2013): videos of 27 people with the intensity of 12 AUs in every frame.
 
-Layout read: `Videos_LeftCamera/LeftVideoSN001_comp.avi` (or `Right…`) and per AU the file
-`ActionUnit_Labels/SN001/SN001_au1.txt`, lines `frame,intensity`. Frames count from 1, intensity is 0-5; an
-AU counts as present from intensity 2 on.
+Layout read: `Videos_LeftCamera/LeftVideoSN001_comp.avi` (or `Video_RightCamera/RightVideoSN001_Comp.avi`;
+neither case nor the `s` matters) and per AU the file `ActionUnit_Labels/SN001/SN001_au1.txt`, lines
+`frame,intensity`. Frames count from 1, intensity is 0-5; an AU counts as present from intensity 2 on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,8 @@ from scipy.io.matlab import MatReadError
 from data_modules.errors import UserError
 from data_modules.faces.video import Video
 from data_modules.facs import DISFA_ALL_AUS, DISFA_AUS
-from data_modules.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.frames import Source, SourceFrame, file_hash, files_state, whole_number
+from data_modules.media import check_published, match_names
 from data_modules.stores.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import Tally
@@ -83,13 +84,15 @@ def prepare_disfa(
     if unknown := sorted(set(aus) - set(DISFA_ALL_AUS)):
         raise UserError(f"DISFA does not code AU{unknown[0]}; it codes {', '.join(map(str, DISFA_ALL_AUS))}")
     jobs = {job.subject: job for job in find_subjects(root, camera, tuple(aus), drop_bad_frames, landmarks)}
+    left_out = {"video without labels": _videos_without_labels(root, camera, set(jobs))}
     options = {
         "camera": camera,
         "drop_bad_frames": drop_bad_frames,
         "landmarks": landmarks,
         "present_from": PRESENT_FROM,
     }
-    info = StoreInfo("disfa", tuple(aus), size, encoding, DISFA_PARTS, options)
+    counts = {reason: number for reason, number in left_out.items() if number}
+    info = StoreInfo("disfa", tuple(aus), size, encoding, DISFA_PARTS, options, counts)
     return prepare_store(
         Source(jobs, read_frames, state_of),
         out,
@@ -108,6 +111,7 @@ class DisfaSubject:
     root: Path
     subject: str
     video: Path
+    labels: Path  # folder of this subject's label files
     aus: tuple[int, ...]
     drop_bad_frames: bool
     landmarks: Path | None = None  # folder of this subject's landmark files
@@ -118,19 +122,38 @@ def find_subjects(
 ) -> list[DisfaSubject]:
     """The subjects with a label folder, by name. Raises `UserError` when a folder or every video lacks."""
     side = camera.capitalize()
-    labels, videos = root / "ActionUnit_Labels", root / f"Videos_{side}Camera"
-    for folder in (root, labels, videos):
-        if not folder.is_dir():
-            raise UserError(f"no folder {folder}: the DISFA root must hold {labels.name} and {videos.name}")
+    if not root.is_dir():
+        raise UserError(
+            f"no folder {root}: the DISFA root must hold ActionUnit_Labels and Videos_{side}Camera"
+        )
+    labels = match_names(root, "(ActionUnit_Labels)").get("ACTIONUNIT_LABELS")
+    videos = match_names(root, f"(Videos?)_{side}Camera")
+    if labels is None or not videos:
+        lacking = "ActionUnit_Labels" if labels is None else f"Videos_{side}Camera"
+        raise UserError(
+            f"no folder {root / lacking}: the DISFA root must hold ActionUnit_Labels and Videos_{side}Camera"
+        )
+    if len(videos) > 1:
+        raise UserError(f"{' and '.join(map(str, videos.values()))} are both there: keep one")
+    folder = next(iter(videos.values()))
+    files = match_names(folder, rf"{side}Video(SN\d+)_comp\.avi")
+    people = {name: path for name, path in match_names(labels, r"(SN\d+)").items() if path.is_dir()}
+    if not set(people) & set(files):
+        raise UserError(f"{folder} holds no {side}VideoSN001_comp.avi or the like of a subject in {labels}")
+    check_published(set(people), DISFA_PARTS, "DISFA", labels)
     subjects = []
-    for folder in sorted(path for path in labels.glob("SN*") if path.is_dir()):
-        video = videos / f"{side}Video{folder.name}_comp.avi"
-        points = root / "Landmark_Points" / folder.name / "tmp_frame_lm"
+    for name, path in people.items():
+        points = root / "Landmark_Points" / path.name / "tmp_frame_lm"
         points_used = points if landmarks and camera == "left" and points.is_dir() else None
-        subjects.append(DisfaSubject(root, folder.name, video, aus, drop_bad_frames, points_used))
-    if not any(job.video.exists() for job in subjects):
-        raise UserError(f"{videos} holds no {side}VideoSN001_comp.avi or the like of a subject in {labels}")
+        video = files.get(name, folder / f"{side}Video{name}_comp.avi")
+        subjects.append(DisfaSubject(root, name, video, path, aus, drop_bad_frames, points_used))
     return subjects
+
+
+def _videos_without_labels(root: Path, camera: str, subjects: set[str]) -> int:
+    side = camera.capitalize()
+    folder = next(iter(match_names(root, f"(Videos?)_{side}Camera").values()))
+    return len(set(match_names(folder, rf"{side}Video(SN\d+)_comp\.avi")) - subjects)
 
 
 def state_of(job: DisfaSubject) -> object:
@@ -197,8 +220,9 @@ def read_landmarks(job: DisfaSubject, frame: int) -> np.ndarray | None:
 def read_labels(job: DisfaSubject) -> dict[int, list[float]]:
     """Frame -> intensity of each AU of `job.aus` (A,), NaN where an AU's file has no line for the frame."""
     table: dict[int, list[float]] = {}
+    files = match_names(job.labels, rf"{job.subject}_au0*([1-9]\d*)\.txt")
     for column, au in enumerate(job.aus):
-        path = job.root / "ActionUnit_Labels" / job.subject / f"{job.subject}_au{au}.txt"
+        path = files.get(str(au), job.labels / f"{job.subject}_au{au}.txt")
         for frame, value in read_label_file(path).items():
             table.setdefault(frame, [float("nan")] * len(job.aus))[column] = value
     return table
@@ -216,7 +240,7 @@ def read_label_file(path: Path) -> dict[int, int]:
         if len(cells) != 2:
             raise UserError(f"{path} line {number}: {len(cells)} columns, expected 2: frame,intensity")
         try:
-            frame, value = int(cells[0]), int(cells[1])
+            frame, value = whole_number(cells[0]), whole_number(cells[1])
         except ValueError:
             raise UserError(f"{path} line {number}: {line.strip()[:40]!r} is not frame,intensity") from None
         if not 0 <= value <= 5:
