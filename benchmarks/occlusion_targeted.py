@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from data_modules.face_data import FaceDataModule
 from data_modules.files import read_yaml, write_parquet
 from data_modules.occlusion.config import OcclusionConfig
-from fau_mae.evaluation import ladder as sweep
+from fau_mae.evaluation.ladder import rungs, walk_ladder
+from fau_mae.evaluation.methods import au_method
 from fau_mae.evaluation.scoring import score_predictions
 from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, interval
 
@@ -58,8 +59,8 @@ def _evaluate(stage: Path, checkpoint: Path, store: Path, out: Path) -> None:
     trained["store"] = store if store.is_dir() else trained["store"]
     data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clean = sweep.au_method("clean", checkpoint, data.aus, device)
-    sweep.sweep([clean], data, sweep.ladder((*RANDOM, *AIMED), SEVERITIES), out)
+    clean = au_method("clean", checkpoint, data.aus, device)
+    walk_ladder([clean], data, rungs((*RANDOM, *AIMED), SEVERITIES), out)
     results = score_predictions(
         out,
         experiment="targeted",

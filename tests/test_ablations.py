@@ -18,7 +18,7 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.folds import LabelConfig
 from data_modules.stores.store import FaceStore
-from fau_mae.evaluation.ladder import Method, with_blind
+from fau_mae.evaluation.methods import Method, with_blind
 from fau_mae.models.au_model import AUModelConfig
 from fau_mae.runs.experiment import load_experiment
 from fau_mae.tasks import Student

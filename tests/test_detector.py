@@ -17,8 +17,9 @@ from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
 from data_modules.stores.store import FaceStore
-from fau_mae.evaluation.ladder import Method, sweep, with_blind
+from fau_mae.evaluation.ladder import walk_ladder
 from fau_mae.evaluation.mask_quality import mask_quality
+from fau_mae.evaluation.methods import Method, with_blind
 from fau_mae.models.backbone.encoder import BackboneConfig
 from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.weights.checkpoints import load_detector
@@ -138,7 +139,7 @@ def test_blind_methods_read_the_estimated_mask_and_nothing_else(
     torch.nn.init.ones_(everything.score.bias)  # finds every token hidden
     for name, detector, wanted in (("grey", GreyFinder(), 0.5), ("all", everything, 0.0)):
         out = tmp_path / name
-        sweep(with_blind(methods), data, [OcclusionSpec("patches", 0.5)], out, detector)
+        walk_ladder(with_blind(methods), data, [OcclusionSpec("patches", 0.5)], out, detector)
         for source, share in (("m-oracle", 0.5), ("n-none", 0.5), ("m-blind", wanted)):
             table = pd.read_parquet(out / f"predictions/test/{source}/patches-0.50.parquet")
             assert table["AU12"].tolist() == pytest.approx([share] * len(table))

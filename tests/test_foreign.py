@@ -7,8 +7,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from data_modules.errors import UserError
 from fau_mae.evaluation.score_table import evaluate_predictions
-from fau_mae.evaluation.scoring import RESULT_COLUMNS, macro_table
+from fau_mae.evaluation.scoring import RESULT_COLUMNS
 from fau_mae.reports.page import write_report
+from fau_mae.reports.terminal import macro_table
 
 
 @pytest.fixture

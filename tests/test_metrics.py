@@ -16,7 +16,8 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from data_modules.errors import UserError
 from fau_mae import metrics
-from fau_mae.evaluation import scoring
+from fau_mae.evaluation import predictions, scoring
+from fau_mae.reports.terminal import macro_table
 
 
 @st.composite
@@ -183,14 +184,18 @@ def test_results_are_what_scikit_learn_says_of_the_files(run):
 
 
 def test_threshold_rules_choose_on_the_stated_validation_faces(run):
-    labels = scoring.read_labels(run / "predictions/validation")
+    labels = predictions.read_labels(run / "predictions/validation")
 
     def best(name):
-        faces = scoring.read_predictions(run / f"predictions/validation/clean-none/{name}.parquet", labels)
+        faces = predictions.read_predictions(
+            run / f"predictions/validation/clean-none/{name}.parquet", labels
+        )
         return metrics.best_thresholds(faces.probabilities, faces.labels)
 
     cell = next(
-        c for c in scoring.list_cells(run / "predictions/test") if c[:4] == ("clean", "none", "block", 0.75)
+        c
+        for c in predictions.list_cells(run / "predictions/test")
+        if c[:4] == ("clean", "none", "block", 0.75)
     )
     assert np.array_equal(scoring.Thresholds(run, "by_visibility").of(cell), best("block-0.75"))
     assert np.array_equal(
@@ -201,7 +206,7 @@ def test_threshold_rules_choose_on_the_stated_validation_faces(run):
 
 
 def test_predictions_that_do_not_fit_their_labels_are_refused_in_one_line(run, tmp_path):
-    labels = scoring.read_labels(run / "predictions/test")
+    labels = predictions.read_labels(run / "predictions/test")
     good = pd.read_parquet(run / "predictions/test/clean-none/none-0.00.parquet")
     for name, bad in {
         "lacks the columns AU12": good.drop(columns="AU12"),
@@ -210,7 +215,7 @@ def test_predictions_that_do_not_fit_their_labels_are_refused_in_one_line(run, t
     }.items():
         bad.to_parquet(tmp_path / "bad.parquet")
         with pytest.raises(UserError, match=name) as caught:
-            scoring.read_predictions(tmp_path / "bad.parquet", labels)
+            predictions.read_predictions(tmp_path / "bad.parquet", labels)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="run the occlusion sweep"):
         score(tmp_path)
@@ -219,7 +224,7 @@ def test_predictions_that_do_not_fit_their_labels_are_refused_in_one_line(run, t
 def test_macro_table_shows_every_method_and_the_floor_within_100_columns(run, capsys):
     from rich.console import Console
 
-    tables = scoring.macro_table(score(run))
+    tables = macro_table(score(run))
     assert [table.title for table in tables] == ["e · d · patches", "e · d · block"]
     for table in tables:
         Console(width=100).print(table)

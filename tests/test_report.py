@@ -13,11 +13,12 @@ from PIL import Image
 from rich.console import Console
 
 from data_modules.errors import UserError
-from fau_mae.evaluation.scoring import METRICS, macro_table, score_predictions
+from fau_mae.evaluation.fold_scores import fold_scores
+from fau_mae.evaluation.scoring import METRICS, score_predictions
 from fau_mae.reports import page_data as report_data
 from fau_mae.reports.figures import curve_figure
-from fau_mae.reports.fold_table import fold_scores, fold_table
 from fau_mae.reports.page import write_report
+from fau_mae.reports.terminal import fold_table, macro_table
 
 ODD_NAME = "a<!--<script>&"
 

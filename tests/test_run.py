@@ -37,7 +37,7 @@ def run(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> int:
 def done(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished tiny quickstart, interrupted twice on its way: between two stages and inside the sweep."""
     from fau_mae.cli import main
-    from fau_mae.evaluation import ladder as sweep
+    from fau_mae.evaluation import ladder
 
     out = tmp_path_factory.mktemp("runs") / "quickstart"
     go = lambda: run(lambda *a: main([str(x) for x in a]), tiny_store, out)  # noqa: E731
@@ -48,7 +48,7 @@ def done(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> Pat
         go()
     assert (out / "fold1-seed0/pretrain/finished").exists() and not (out / "fold1-seed0/teacher").exists()
     monkey.undo()
-    monkey.setattr(sweep, "_write_examples", lambda *_: _cut())
+    monkey.setattr(ladder, "write_examples", lambda *_: _cut())
     with pytest.raises(RuntimeError, match="power cut"):
         go()
     monkey.undo()

@@ -44,9 +44,12 @@ def add(commands: Commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from fau_mae.evaluation.ladder import evaluate_checkpoint
+    from rich.console import Console
 
-    evaluate_checkpoint(
+    from fau_mae.evaluation.evaluate import evaluate
+    from fau_mae.reports.terminal import macro_table
+
+    results = evaluate(
         options.checkpoint,
         options.data,
         options.out,
@@ -58,3 +61,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         threshold_rule=options.thresholds,
         detector=options.detector,
     )
+    for table in macro_table(results):
+        Console(width=100).print(table)
+    print(f"predictions and results.parquet are in {options.out}")

@@ -28,7 +28,7 @@ def _evaluate_predictions(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from fau_mae.evaluation.score_table import evaluate_predictions
-    from fau_mae.evaluation.scoring import macro_table
+    from fau_mae.reports.terminal import macro_table
 
     results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)
     for table in macro_table(results):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from fau_mae.evaluation.scoring import CLEAN_KIND
+from fau_mae.evaluation.names import CLEAN_KIND
 from fau_mae.evaluation.statistics import METRICS, Curves, Floats, Interval, MethodKey, interval
 
 ALL_KINDS = "all"  # the mean over the kinds of occlusion

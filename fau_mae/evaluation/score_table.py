@@ -6,7 +6,9 @@ import pandas as pd
 
 from data_modules.errors import UserError
 from data_modules.files import check_folder, write_parquet
-from fau_mae.evaluation.scoring import AU_COLUMN, CLEAN_KIND, ThresholdRule, score_predictions
+from fau_mae.evaluation.names import CLEAN_KIND
+from fau_mae.evaluation.predictions import AU_COLUMN
+from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
 
 DEFAULTS = {"subject": "unknown", "method": "model", "kind": CLEAN_KIND, "severity": 0.0, "split": "test"}
 SPLITS = ("validation", "test")

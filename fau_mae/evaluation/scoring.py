@@ -1,116 +1,35 @@
-"""From stored predictions to the long results table and the tables of the terminal.
+"""From stored predictions to the long results table: thresholds, scores of a cell, the table of a run."""
 
-A run folder holds `predictions/<split>/labels.parquet` (sample_id, subject, one int8 column per AU) and
-`predictions/<split>/<method>-<mask_source>/<kind>-<severity>.parquet` (sample_id, subject, hidden, one
-probability column per AU), split = validation or test. Severity 0 is stored once, as kind `none`: it is the
-start of every kind's curve.
-"""
-
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.table import Table
 
 from data_modules.errors import UserError
-from data_modules.files import read_parquet
 from data_modules.occlusion.spec import PROTOCOL_VERSION
 from fau_mae import metrics
+from fau_mae.evaluation.names import CLEAN_KIND, kind_key
+from fau_mae.evaluation.predictions import Cell, Predictions, list_cells, read_labels, read_predictions
 
 ThresholdRule = Literal["by_visibility", "clean", "fixed"]
+
+
 THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
 
+
 METRICS = ("f1", "precision", "recall", "accuracy", "auroc", "average_precision", "ece", "floor_f1")
+
+
 KEYS = ("experiment", "dataset", "fold", "seed", "method", "mask_source", "kind", "severity", "au")
+
+
 COUNTS = ("n", "positives", "threshold", "threshold_rule")
+
+
 RESULT_COLUMNS = (*KEYS, *COUNTS, *METRICS, "protocol_version", "checkpoint")
-
-CLEAN_KIND = "none"
-METHOD_ORDER = ("clean", "reconstruct", "augmented", "dropped", "student", "specialist")
-MASK_ORDER = ("none", "oracle", "blind")
-KIND_ORDER = (CLEAN_KIND, "patches", "block", "upper", "lower", "left", "right", "eyes", "mouth")
-
-AU_COLUMN = re.compile(r"AU\d+")
-
-
-class Cell(NamedTuple):
-    """One predictions file: a method, told the mask or not, on one kind of occlusion at one severity."""
-
-    method: str
-    mask_source: str
-    kind: str
-    severity: float
-    path: Path
-
-
-class Predictions(NamedTuple):
-    """N distinct faces in order of sample id, A action units."""
-
-    sample_id: NDArray[np.int64]  # (N,)
-    subject: NDArray  # (N,) of str
-    hidden: NDArray[np.float64]  # (N,) exact hidden share of the crop
-    aus: tuple[str, ...]
-    probabilities: NDArray[np.float64]  # (N, A) in [0, 1]
-    labels: NDArray[np.int8]  # (N, A) 1 / 0 / -1
-
-
-def method_key(method: str, mask_source: str = "none") -> tuple[int, str, int, str]:
-    """Sort key: the ladder of methods from baseline to student, unknown names behind it by name."""
-    return (*_place(method, METHOD_ORDER), *_place(mask_source, MASK_ORDER))
-
-
-def kind_key(kind: str) -> tuple[int, str]:
-    """Sort key: grid kinds, edges, parts, then all others by name."""
-    return _place(kind, KIND_ORDER)
-
-
-def list_cells(folder: Path) -> list[Cell]:
-    """The prediction files of one split, ordered by method, mask source, kind and severity."""
-    cells = []
-    for path in folder.glob("*/*.parquet"):
-        method, dash, mask_source = path.parent.name.rpartition("-")
-        kind, _, severity = path.stem.rpartition("-")
-        if dash and mask_source in MASK_ORDER and kind:
-            cells.append(Cell(method, mask_source, kind, float(severity), path))
-    return sorted(cells, key=lambda c: (method_key(c.method, c.mask_source), kind_key(c.kind), c.severity))
-
-
-def read_labels(folder: Path) -> pd.DataFrame:
-    """Labels of one split: index sample_id, columns subject and one per AU; repeated faces once."""
-    path = folder / "labels.parquet"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run the occlusion sweep of this run first")
-    return read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
-
-
-def read_predictions(path: Path, labels: pd.DataFrame) -> Predictions:
-    """One predictions file joined with the labels of its split; repeated faces (distributed padding) once.
-
-    Raises:
-        UserError: a face without labels, an AU column that is missing, or a value outside [0, 1].
-    """
-    frame = read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
-    aus = tuple(column for column in labels.columns if AU_COLUMN.fullmatch(column))
-    if missing := [au for au in aus if au not in frame.columns]:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)} that labels.parquet has")
-    if not frame.index.isin(labels.index).all():
-        raise UserError(f"{path} holds faces that labels.parquet lacks: predictions of another data set?")
-    probabilities = frame[list(aus)].to_numpy(np.float64)
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise UserError(f"{path} holds values that are no probabilities (below 0, above 1 or NaN)")
-    known = labels.loc[frame.index]
-    return Predictions(
-        sample_id=frame.index.to_numpy(np.int64),
-        subject=known["subject"].astype(str).to_numpy(object),
-        hidden=frame["hidden"].to_numpy(np.float64),
-        aus=aus,
-        probabilities=probabilities,
-        labels=known[list(aus)].to_numpy(np.int8),
-    )
 
 
 class Thresholds:
@@ -238,52 +157,3 @@ def with_shared_clean(results: pd.DataFrame) -> pd.DataFrame:
     if not kinds:
         return clean
     return pd.concat([*(clean.assign(kind=kind) for kind in kinds), occluded], ignore_index=True)
-
-
-def macro_table(results: pd.DataFrame) -> list[Table]:
-    """Terminal tables, one per experiment and kind: method x severity, macro-AUROC, macro-F1 and the floor.
-
-    Figures are means over folds and seeds of the per-run macro value. The always-positive floor is the last
-    row of the F1 half. Fits 100 columns for the protocol's ladder.
-    """
-    macro = with_shared_clean(results[results["au"] == "macro"])
-    grouped = macro.groupby(["experiment", "dataset", "kind"], sort=False)
-    return [
-        _kind_table(f"{experiment} · {dataset} · {kind}", rows)
-        for (experiment, dataset, kind), rows in grouped
-    ]
-
-
-def _kind_table(title: str, rows: pd.DataFrame) -> Table:
-    severities = sorted(rows["severity"].unique())
-    runs = len(rows[["fold", "seed"]].drop_duplicates())
-    caption = f"mean of {runs} runs (folds × seeds)" if runs > 1 else None
-    table = Table(
-        title=title, caption=caption, box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    table.add_column("hidden\nmethod", no_wrap=True)
-    table.add_column("\nmask", no_wrap=True)
-    for metric in ("AUROC", "F1"):
-        for i, severity in enumerate(severities):
-            table.add_column(
-                f"{metric if i == 0 else ''}\n{_short(severity, 2)}", justify="right", no_wrap=True
-            )
-    means = rows.groupby(["method", "mask_source", "severity"])[["auroc", "f1", "floor_f1"]].mean()
-    pairs = sorted({(m, s) for m, s, _ in means.index}, key=lambda pair: method_key(*pair))
-    for method, mask_source in pairs:
-        own = means.loc[method, mask_source].reindex(severities)
-        mask = "" if mask_source == "none" else mask_source
-        table.add_row(method, mask, *(_short(v) for v in own["auroc"]), *(_short(v) for v in own["f1"]))
-    floor = means.groupby("severity")["floor_f1"].mean()
-    blank = [""] * len(severities)
-    table.add_row("always positive", "", *blank, *(_short(floor[s]) for s in severities), style="dim")
-    return table
-
-
-def _short(value: float, digits: int = 3) -> str:
-    """.123 for 0.123; a dash for what is undefined or was not measured."""
-    return "–" if np.isnan(value) else f"{value:.{digits}f}".removeprefix("0")
-
-
-def _place(name: str, order: tuple[str, ...]) -> tuple[int, str]:
-    return (order.index(name), "") if name in order else (len(order), name)

@@ -22,14 +22,8 @@ from rich.progress import track
 from data_modules.errors import UserError
 from data_modules.files import read_parquet
 from fau_mae import metrics
-from fau_mae.evaluation.scoring import (
-    CLEAN_KIND,
-    Cell,
-    Predictions,
-    list_cells,
-    read_labels,
-    read_predictions,
-)
+from fau_mae.evaluation.names import CLEAN_KIND
+from fau_mae.evaluation.predictions import Cell, Predictions, list_cells, read_labels, read_predictions
 
 REPLICATES = 1000
 METRICS = ("f1", "auroc")

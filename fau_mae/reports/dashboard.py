@@ -15,7 +15,7 @@ import pandas as pd
 from data_modules.errors import UserError
 from data_modules.files import check_file, read_parquet, write_json
 from fau_mae import tracking
-from fau_mae.evaluation.scoring import CLEAN_KIND, kind_key, method_key
+from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
 from fau_mae.reports.wandb_curves import CURVES, may_show, method_label
 
 try:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from data_modules.errors import UserError
 from data_modules.files import check_file, read_json, read_text, write_csv, write_text
-from fau_mae.evaluation.scoring import KEYS, read_labels
+from fau_mae.evaluation.predictions import read_labels
+from fau_mae.evaluation.scoring import KEYS
 from fau_mae.evaluation.statistics import REPLICATES, bootstrap, run_folders
 from fau_mae.reports.markdown import ablation_table, comparison_tables
 from fau_mae.reports.page_data import read_results

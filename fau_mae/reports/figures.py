@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_modules import files
-from fau_mae.evaluation.scoring import kind_key, method_key, with_shared_clean
+from fau_mae.evaluation.names import kind_key, method_key
+from fau_mae.evaluation.scoring import with_shared_clean
 
 COLOURS = {
     "clean": "#6b7280",

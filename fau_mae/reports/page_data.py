@@ -14,8 +14,9 @@ from data_modules.errors import UserError
 from data_modules.files import read_json, read_parquet, read_yaml
 from fau_mae import metrics
 from fau_mae.evaluation.comparison import difference_table, summary_table
+from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
 from fau_mae.evaluation.regions import hidden_visible_table
-from fau_mae.evaluation.scoring import CLEAN_KIND, METRICS, kind_key, method_key
+from fau_mae.evaluation.scoring import METRICS
 from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, run_folders, scored_cells
 
 CURVE_VALUES = 150_000  # points of training curves in one page, shared by its experiments

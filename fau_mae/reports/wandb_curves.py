@@ -15,7 +15,8 @@ from PIL import Image
 
 from data_modules.files import read_parquet
 from fau_mae import metrics, tracking
-from fau_mae.evaluation.scoring import list_cells, read_labels, read_predictions, with_shared_clean
+from fau_mae.evaluation.predictions import list_cells, read_labels, read_predictions
+from fau_mae.evaluation.scoring import with_shared_clean
 
 CURVES = ("auroc", "f1")
 FREE_DATASETS = ("synthetic",)  # whose pictures may leave the machine

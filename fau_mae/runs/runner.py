@@ -166,7 +166,8 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
 
     from data_modules.face_data import FaceDataModule
     from data_modules.occlusion.config import OcclusionConfig
-    from fau_mae.evaluation import ladder as sweep
+    from fau_mae.evaluation import methods as makers
+    from fau_mae.evaluation.ladder import rungs, walk_ladder
 
     trained = read_yaml(folder / _first_stage(experiment) / "config.yaml")["data"]
     data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig(fill=experiment.ladder["fill"]))
@@ -175,7 +176,7 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     for name, made in experiment.compared().items():
         if isinstance(made, dict):
             methods += [
-                sweep.au_method(name, last_checkpoint(folder / stage), data.aus, device)._replace(
+                makers.au_method(name, last_checkpoint(folder / stage), data.aus, device)._replace(
                     severity=severity
                 )
                 for severity, stage in made.items()
@@ -183,17 +184,17 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
             continue
         first, *mae = (last_checkpoint(folder / stage) for stage in made)
         methods.append(
-            sweep.reconstruct_method(name, first, mae[0], data.aus, device)
+            makers.reconstruct_method(name, first, mae[0], data.aus, device)
             if mae
-            else sweep.au_method(name, first, data.aus, device)
+            else makers.au_method(name, first, data.aus, device)
         )
-    specs = sweep.ladder(experiment.ladder["kinds"], experiment.ladder["severities"])
+    specs = rungs(experiment.ladder["kinds"], experiment.ladder["severities"])
     print(f"{folder.name}: occlusion sweep, {len(methods)} methods × {len(specs)} occlusions", flush=True)
     detector = experiment.ladder.get("detector")
-    estimate = sweep.fitting_detector(last_checkpoint(folder / detector), data) if detector else None
+    estimate = makers.fitting_detector(last_checkpoint(folder / detector), data) if detector else None
     if estimate:
-        methods = sweep.with_blind(methods, leave_out=experiment.ablations)
-    sweep.sweep(methods, data, specs, folder, estimate)
+        methods = makers.with_blind(methods, leave_out=experiment.ablations)
+    walk_ladder(methods, data, specs, folder, estimate)
 
 
 def _first_stage(experiment: Experiment) -> str:
@@ -209,9 +210,9 @@ def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) 
     import pandas as pd
 
     from data_modules.stores.store import FaceStore
+    from fau_mae.evaluation.fold_scores import fold_scores
     from fau_mae.evaluation.scoring import score_predictions
     from fau_mae.reports.figures import curve_figure
-    from fau_mae.reports.fold_table import fold_scores
     from fau_mae.reports.page import write_report
     from fau_mae.reports.wandb_curves import log_evaluation, validation_scores
 
@@ -253,8 +254,7 @@ def _print_tables(out: Path) -> None:
     import pandas as pd
     from rich.console import Console
 
-    from fau_mae.evaluation.scoring import macro_table
-    from fau_mae.reports.fold_table import fold_table
+    from fau_mae.reports.terminal import fold_table, macro_table
 
     console = Console(width=110)
     for table in macro_table(read_parquet(out / "results.parquet")):

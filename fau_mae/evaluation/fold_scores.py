@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from fau_mae.evaluation.scoring import CLEAN_KIND, kind_key, method_key
 from fau_mae.evaluation.statistics import METRICS, MethodKey, bootstrap, interval
 
 ALL = "mean"  # in place of a severity: the mean over the severities above 0
@@ -47,48 +44,3 @@ def fold_scores(run: Path, results: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def fold_table(scores: pd.DataFrame) -> list[Table]:
-    """Terminal tables, one per metric: clean faces, and per kind the mean over the severities above 0."""
-    parts = [column for column in scores.columns if column.startswith(("fold", "seed"))]
-    tables = []
-    for metric in sorted(METRICS):
-        table = Table(
-            title=f"macro-{metric.upper()}: clean, and mean over the occluded severities",
-            caption="mean over folds and seeds, 95 % interval over people; each fold; each seed",
-            box=None,
-            header_style="bold",
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
-        for name in ("occlusion", "method", "mask"):
-            table.add_column(name, no_wrap=True)
-        for name in ("mean", "interval", *(f"{part[:4]} {part[4:]}" for part in parts)):
-            table.add_column(name, justify="right", no_wrap=True)
-        shown = scores[
-            (scores["metric"] == metric) & ((scores["kind"] == CLEAN_KIND) | (scores["severity"] == ALL))
-        ]
-        for row in sorted(shown.to_dict("records"), key=_order):
-            kind = "clean" if row["kind"] == CLEAN_KIND else row["kind"]
-            mask = "" if row["mask_source"] == "none" else row["mask_source"]
-            between = f"{_figure(row['low'])}–{_figure(row['high'])}"
-            table.add_row(
-                kind,
-                row["method"],
-                mask,
-                _figure(row["mean"]),
-                between,
-                *(_figure(row[part]) for part in parts),
-            )
-        tables.append(table)
-    return tables
-
-
-def _figure(value: float) -> str:
-    """A dash for what was not measured, such as an ablation in another seed."""
-    return "–" if np.isnan(value) else f"{value:.3f}"
-
-
-def _order(row: dict) -> tuple:
-    return (kind_key(row["kind"]), method_key(row["method"], row["mask_source"]))
