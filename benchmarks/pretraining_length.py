@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-EXPERIMENT = Path(__file__).parents[1] / "experiments" / "synthetic"
 STAGES = {"teacher": "whole face", "dropped": "half of the patches hidden"}
 
 
@@ -54,7 +53,7 @@ def _train(folder: Path, stage: str, epochs: int, metric: str, store: Path, *mor
     """Last validation value of a stage, which is trained unless it has been."""
     out = folder / stage
     if not (out / "finished").exists():
-        line = ["fit", "--config", EXPERIMENT / f"{stage}.yaml", "--out", out, "--data.store", store, *more]
+        line = ["fit", "--config", f"synthetic/{stage}", "--out", out, "--data.store", store, *more]
         line += ["--trainer.max_epochs", epochs]
         subprocess.run([sys.executable, "-m", "fau_mae.cli", *map(str, line)], check=True)
     return float(pd.read_csv(out / "metrics.csv")[metric].dropna().iloc[-1])

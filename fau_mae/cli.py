@@ -21,6 +21,7 @@ from fau_mae.commands import (
     detect,
     evaluate,
     evaluate_predictions,
+    experiments,
     lightning,
     occlude,
     prepare,
@@ -36,6 +37,7 @@ from fau_mae.sweeps.sweep_file import name_trial
 COMMANDS = (  # in the order of the help
     lightning,
     prepare,
+    experiments,
     run,
     evaluate,
     sweep,

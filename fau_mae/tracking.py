@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.files import read_text, write_text
+from fau_mae.run_folder import fold_name
 
 AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 
@@ -59,7 +60,7 @@ def evaluation_run(
 def _identity(
     experiment: str, fold: int, seed: int, stage: str, dataset: str, kinds: Sequence[str]
 ) -> dict[str, Any]:
-    place = f"fold{fold}-seed{seed}"
+    place = fold_name(fold, seed)
     group = f"{experiment}/{place}"
     return {
         "project": project(),

@@ -9,7 +9,6 @@ from pathlib import Path
 from conftest import TINY
 
 from data_modules.stores.store import FaceStore
-from fau_mae.runs.config_files import experiments_root
 
 # Runs the command line with `CUT=rank,epoch,step,signal`: that rank sends itself that signal before that step.
 _CUT = """
@@ -32,7 +31,7 @@ sys.exit(cli.main())
 
 def fit_line(stage: str, store: FaceStore, out: Path, *more: object) -> list[str]:
     """Arguments that train a quickstart stage on a tiny store."""
-    config = experiments_root() / "quickstart" / f"{stage}.yaml"
+    config = f"quickstart/{stage}"
     line = ["fit", "--config", config, "--out", out, f"--data.store={store.path}", *TINY, *more]
     return [str(word) for word in line]
 

@@ -10,16 +10,12 @@ import torch
 from conftest import TINY
 
 from data_modules.stores.store import FaceStore
-from fau_mae.runs.config_files import experiments_root
 from fau_mae.runs.experiment import load_experiment
 
 FauMae = Callable[..., int]
 
 
-QUICKSTART = experiments_root() / "quickstart"
-
-
-STAGES = list(load_experiment("quickstart").stages)
+STAGES = list(load_experiment("quickstart").trained())
 
 
 def fit(
@@ -29,7 +25,7 @@ def fit(
     arguments = [
         "fit",
         "--config",
-        QUICKSTART / f"{stage}.yaml",
+        f"quickstart/{stage}",
         "--out",
         out,
         f"--data.store={store.path}",

@@ -9,7 +9,7 @@ import timm
 import torch
 from conftest import TINY
 from fixtures_models import FACES, REGIONS, SIZE
-from fixtures_training import QUICKSTART, fit
+from fixtures_training import fit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
@@ -187,7 +187,7 @@ def test_mae_weights_start_the_stages_and_safetensors_replace_checkpoints(
     """MAE's file -> pre-training goes on -> saved as safetensors -> teacher -> saved -> the same predictions."""
     mae = saved(tmp_path, {"model": mae_state(vision_transformer())})
     store, linear = f"--data.store={tiny_store.path}", "--model.init_args.net.stem=linear"
-    line = ["fit", "--config", QUICKSTART / "pretrain.yaml", "--out", tmp_path / "p", store, *TINY, linear]
+    line = ["fit", "--config", "quickstart/pretrain", "--out", tmp_path / "p", store, *TINY, linear]
     assert fau_mae(*line, f"--model.init_args.init_from={mae}") == 0
     pretrained, teacher = tmp_path / "mae.safetensors", tmp_path / "teacher.safetensors"
     assert fau_mae("save", tmp_path / "p/checkpoints/last.ckpt", "--out", pretrained) == 0

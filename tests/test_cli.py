@@ -18,6 +18,7 @@ from fau_mae.cli import _parser
 FauMae = Callable[..., int]
 COMMANDS = (
     "prepare",
+    "experiments",
     "run",
     "fit",
     "evaluate",
@@ -84,6 +85,10 @@ def test_help_says_each_default_once_and_never_that_there_is_none(parser: argpar
         (["run", "--help"], 0),
         (["evaluate", "--help"], 0),
         (["nosuch"], 2),
+        (["run", "nosuch"], 2),
+        (["run", "quickstart", "--set", "ladder.severities=x"], 2),
+        (["experiments"], 0),
+        (["experiments", "copy", "nosuch", "mine"], 2),
         (["run", "quickstart", "--folds", "one"], 2),
         (["save", "x.ckpt", "--out", "x.txt"], 2),
     ],

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
-from fixtures_training import QUICKSTART, fit
+from fixtures_training import fit
 
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.face_data import FaceDataModule
@@ -37,7 +37,7 @@ def train_detector_code(fau_mae: FauMae, store: FaceStore, out: Path, *more: str
     line = [
         "fit",
         "--config",
-        QUICKSTART / "detector.yaml",
+        "quickstart/detector",
         "--out",
         out,
         f"--data.store={store.path}",

@@ -1,4 +1,4 @@
-"""Every YAML under experiments/ through the real command line; BP4D and DISFA in their layout on disk, stubbed."""
+"""Every shipped YAML through the real command line on tiny data; folders of one's own; what is refused at once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,14 @@ from fixtures_datasets import write_bp4d, write_disfa
 
 from data_modules.stores.store import FaceStore
 from fau_mae.runs.config_files import experiments_root, merge, read_config
-from fau_mae.runs.experiment import load_experiment
+from fau_mae.runs.experiment import built_in, load_experiment
+from fau_mae.runs.plan import read_stage
 
 FauMae = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("no_wandb")
 ROOT = experiments_root()
 YAMLS = sorted(ROOT.rglob("*.yaml"))
-STAGES = [path for path in YAMLS if "class_path" in read_config(path).get("model", {})]
-TRAINED = [path for path in STAGES if "_shared" not in path.parts]
+STAGES = [f"{name}/{stage}" for name in built_in() for stage in load_experiment(name).every_stage()]
 SMALL = [  # what TINY leaves: sizes that fit pictures of 48 pixels, and a model with the layers that are mined
     *(flag for flag in TINY if "model." not in flag),
     "--model.init_args.net.size=micro",
@@ -30,42 +30,70 @@ SMALL = [  # what TINY leaves: sizes that fit pictures of 48 pixels, and a model
 SMALL_RUN = [word for flag in SMALL for word in ("--set", flag.removeprefix("--"))]
 
 
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).with_suffix("").as_posix()
+@pytest.mark.parametrize("stage", STAGES)
+def test_print_config_shows_the_whole_of_a_stage(fau_mae: FauMae, capsys, stage: str) -> None:
+    """It is a complete file: given back to `fit`, it is shown again."""
+    assert fau_mae("fit", "--config", stage, "--print_config") == 0
+    text = capsys.readouterr().out
+    shown, written = yaml.safe_load(text), read_stage(stage)
+    assert merge(shown, written) == shown
+    assert shown["trainer"]["gradient_clip_val"] == 1.0
+    experiment, _, name = stage.partition("/")
+    assert shown["out"] == f"runs/{experiment}/fold1-seed0/{name}"
+    Path("complete.yaml").write_text(text)
+    assert fau_mae("fit", "--config", "complete.yaml", "--print_config") == 0
+    assert capsys.readouterr().out == text
 
 
-@pytest.mark.parametrize("path", STAGES, ids=name)
-def test_print_config_shows_the_whole_of_a_stage(fau_mae: FauMae, capsys, path: Path) -> None:
-    assert fau_mae("fit", "--config", path, "--print_config") == 0
-    shown = yaml.safe_load(capsys.readouterr().out)
-    written = read_config(path)
-    assert shown["model"]["class_path"] == written["model"]["class_path"]
-    assert merge(shown["data"], written.get("data", {})) == shown["data"]
-    assert "base" not in shown and shown["trainer"]["gradient_clip_val"] == 1.0
+def files_of(stage: str) -> set[Path]:
+    """The YAML files that say what a stage trains with."""
+    experiment, _, name = stage.partition("/")
+    path = ROOT / experiment / "experiment.yaml"
+    entries = read_config(path)
+    entry, found = (entries["stages"] | entries.get("ablations", {}))[name], set()
+    todo = [path]
+    while entry:
+        pieces = entry.get("config", [])
+        todo += [path.parent / f"{piece}.yaml" for piece in ([pieces] if isinstance(pieces, str) else pieces)]
+        entry = entries["stages"] | entries.get("ablations", {})
+        entry = entry[name] if (name := _like(entries, name)) else None
+    while todo:
+        file = todo.pop()
+        found.add(file)
+        bases = yaml.safe_load(file.read_text()).get("base", [])
+        todo += [ROOT / base for base in ([bases] if isinstance(bases, str) else bases)]
+    return found
+
+
+def _like(entries: dict, name: str) -> str | None:
+    return (entries["stages"] | entries.get("ablations", {}))[name].get("like")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_at_most_four_files_tell_what_a_stage_trains_with(stage: str) -> None:
+    experiment = stage.partition("/")[0]
+    files = files_of(stage)
+    assert len(files) <= 4, sorted(files)
+    if experiment in ("bp4d", "disfa"):
+        assert set((ROOT / experiment).iterdir()) == {ROOT / experiment / "experiment.yaml"}
 
 
 def test_every_piece_is_used_and_says_what_it_is() -> None:
-    used = {ROOT / "_shared" / "experiment.yaml"}
-    ablations = {path for path in TRAINED if path.parent.name == "ablations"}
-    named = {e.config(stage) for e in map(load_experiment, ("synthetic",)) for stage in e.ablations}
-    assert ablations == named  # `--ablate` trains each of them
+    used = set().union(*map(files_of, STAGES))
     for path in YAMLS:
         first = path.read_text().splitlines()[0]
         assert first.startswith("# ") and len(first) > 20, path
-        named = yaml.safe_load(path.read_text()).get("base", [])
-        for base in [named] if isinstance(named, str) else named:
-            beside = (path.parent / base).resolve()
-            used.add(beside if beside.exists() else ROOT / base)
-    pieces = [path for path in YAMLS if path not in TRAINED and path.name != "experiment.yaml"]
-    pieces = [path for path in pieces if path.parent.name != "sweeps"]
-    assert pieces and set(pieces) <= used
+    assert {path for path in YAMLS if path.parent.name != "sweeps"} == used
 
 
-@pytest.mark.parametrize("path", TRAINED, ids=name)
-def test_every_stage_opens_with_its_command_and_cost(path: Path) -> None:
-    head = "\n".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    assert f"fau-mae fit --config experiments/{name(path)}.yaml" in head
-    assert "Cost" in head and ("Expect" in head or "not run" in head)
+@pytest.mark.parametrize("experiment", built_in())
+def test_every_experiment_says_its_command_what_it_shows_and_what_it_costs(experiment: str) -> None:
+    text = (ROOT / experiment / "experiment.yaml").read_text()
+    head = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert f"    fau-mae run {experiment}" in head and "Expect" in head
+    loaded = load_experiment(experiment)
+    assert len(loaded.about) > 20 and len(loaded.cost) > 10
+    assert "not run" in loaded.cost or text.count("Cost:") >= 4  # of its stages
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,20 @@ import pandas as pd
 import pytest
 
 from fau_mae.evaluation import comparison, statistics
-from fau_mae.runs.experiment import load_experiment, with_overrides
+from fau_mae.run_folder import RunMemory, write_memory
+from fau_mae.runs.runner import Request
 
 STUDENT = statistics.MethodKey("student", "oracle")
 ABLATIONS = ("harmful", "harmless")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
 
-def finish(folder: Path, name: str, overrides: tuple[str, ...] = (), **memory) -> Path:
-    """`run.json` as `fau-mae run` leaves it; `memory` changes what is in it."""
-    settings = {**with_overrides(load_experiment(name), list(overrides)).settings(), "store": None}
-    settings |= memory.pop("settings", {})
-    text = json.dumps({"settings": settings, "done": [[1, 0], [1, 1]], "ablated": False, **memory})
-    (folder / "run.json").write_text(text)
+def finish(folder: Path, experiment: str, *overrides: str, **changes) -> Path:
+    """`run.json` as `fau-mae run` leaves it; `changes`: what was given, and `done`, `ablations`, `name`."""
+    memory = {key: changes.pop(key) for key in ("done", "ablations", "name") if key in changes}
+    given = {**Request(experiment, overrides=list(overrides)).given(), **changes}
+    memory = {"name": experiment, "done": [[1, 0], [1, 1]], **memory}
+    write_memory(folder, RunMemory(given=given, **memory))
     return folder
 
 
@@ -36,9 +37,7 @@ def run(tmp_path_factory) -> Path:
     fixtures.add_method(folder, "harmful-oracle", runs="*-seed1", wrong=fixtures.AUS)
     fixtures.add_method(folder, "harmless-oracle", runs="*-seed1")
     fixtures.score_experiment(folder)
-    return finish(
-        folder, "quickstart", settings={"name": "rich", "ablations": {key: {} for key in ABLATIONS}}
-    )
+    return finish(folder, "quickstart", name="rich", ablations=list(ABLATIONS))
 
 
 @pytest.fixture(scope="module")
@@ -210,36 +209,53 @@ def test_what_cannot_be_tabulated_is_refused_and_nothing_written(fau_mae, small,
 
 
 EPOCH = ("prepare.identities=9", "ladder.kinds=[block]", "trainer.max_epochs=1")
-ONE_SEED = {"done": [[1, 0]]}
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "memory", "line"),
+    ("name", "overrides", "given", "line"),
     [
-        ("quickstart", (), {}, "quickstart --seeds 0,1"),
+        ("quickstart", (), {}, "quickstart"),
+        ("quickstart", (), {"seeds": [0, 1]}, "quickstart --seeds 0,1"),
         (
             "quickstart",
             EPOCH,
-            ONE_SEED,
-            "quickstart --set prepare.identities=9 'ladder.kinds=[\"block\"]' trainer.max_epochs=1",
+            {},
+            "quickstart --set prepare.identities=9 'ladder.kinds=[block]' trainer.max_epochs=1",
         ),
-        ("quickstart", ("student.data.grid=8",), ONE_SEED, "quickstart --set student.data.grid=8"),
-        ("quickstart", (), ONE_SEED | {"settings": {"store": "/data/s"}}, "quickstart --store STORE"),
-        ("synthetic", (), ONE_SEED | {"ablated": True}, "synthetic --ablate"),
-        ("disfa", (), {"done": [[2, 0], [2, 1], [2, 2]]}, "disfa --root ROOT --folds 2"),
+        ("quickstart", (), {"store": "/data/s"}, "quickstart --store STORE"),
+        ("synthetic", (), {"ablate": True}, "synthetic --ablate"),
+        ("disfa", (), {"folds": [2], "root": "/data/disfa"}, "disfa --root ROOT --folds 2"),
         ("quickstart", ("teacher.model.init_args.init_from=/data/w",), {}, None),
-        ("quickstart", (), {"settings": {"methods": {"clean": ["teacher"]}}}, None),
-        ("quickstart", (), {"settings": {"name": "elsewhere"}}, None),
+        ("quickstart", (), {"mae": "/data/mae.ckpt"}, None),
+        ("/data/mine", (), {}, None),
     ],
 )
-def test_the_line_that_repeats_a_run_is_given_where_there_is_one(
-    fau_mae, small, tmp_path, name, overrides, memory, line
+def test_the_line_that_repeats_a_run_is_the_one_that_made_it(
+    fau_mae, small, tmp_path, name, overrides, given, line
 ):
-    finish(small, name, overrides, **memory)
+    finish(small, name, *overrides, **given)
     assert fau_mae("results", small, "--out", tmp_path / "results.md") == 0
     text = (tmp_path / "results.md").read_text()
     found = [words for words in text.splitlines() if "fau-mae run" in words]
-    assert found == ([f"`fau-mae run {line}`"] if line else []) and "/data" not in text
+    assert found == ([f"`fau-mae run {line}`"] if line else []) and "`fau-mae run /data" not in text
+
+
+def test_a_run_of_an_older_version_is_told_without_its_line(fau_mae, small, tmp_path):
+    """Its `run.json` kept settings, not the line that was typed."""
+    settings = {"name": "older", "ablations": {}, "options": {}, "prepare": {"source": "synthetic"}}
+    memory = {"settings": settings, "done": [[1, 0], [1, 1]], "ablated": []}
+    (small / "run.json").write_text(json.dumps(memory))
+    assert fau_mae("results", small, "--out", tmp_path / "results.md") == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "## older" in text and "`fau-mae run older" not in text
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": 3}', '{"format": 2, "nme": 1}', '{"settings": []}'])
+def test_a_damaged_run_json_is_named(fau_mae, small, tmp_path, capsys, text):
+    (small / "run.json").write_text(text)
+    assert fau_mae("results", small, "--out", tmp_path / "results.md") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "run.json" in line and not (tmp_path / "results.md").exists()
 
 
 def test_runs_of_one_experiment_are_told_apart_by_their_folders(fau_mae, small, tmp_path):

@@ -1,6 +1,7 @@
 """`fau-mae run` from end to end on tiny data: interrupted, resumed, done, refused; then `evaluate` and `detect`."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
 from fau_mae.models.backbone.decoder import reconstruct
 from fau_mae.runs import runner
+from fau_mae.runs.config_files import experiments_root
 from fau_mae.runs.experiment import load_experiment
 from fau_mae.weights.checkpoints import load_au_model, load_mae
 
@@ -98,7 +100,7 @@ def test_examples_hold_the_picture_that_reconstruct_reads(done: Path) -> None:
 def test_a_finished_run_says_so_at_once(
     fau_mae: FauMae, tiny_store: FaceStore, done: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_run_fold", lambda *_: _cut())
+    monkeypatch.setattr(runner, "_train", lambda *_: _cut())
     assert run(fau_mae, tiny_store, done) == 0
     out = capsys.readouterr().out
     assert "done already" in out and "student" in out and "report.html" in out
@@ -156,7 +158,7 @@ def test_a_dry_run_says_what_is_done_and_writes_nothing(
     text = capsys.readouterr().out
     assert "fold1-seed0 teacher: done" in text and "fold1-seed1 teacher: to do" in text
     assert "fold1-seed0 student: resumes in epoch 0 after step 2" in text
-    assert "fold1-seed0 occlusion sweep: done" in text and "fold1-seed1 occlusion sweep: to do" in text
+    assert "fold1-seed0 occlusion ladder: done" in text and "fold1-seed1 occlusion ladder: to do" in text
     assert sorted(done.rglob("*")) == before
     assert fau_mae("run", "quickstart", "--dry-run") == 0
     assert "fau-mae prepare synthetic --out runs/quickstart/store --identities 300" in capsys.readouterr().out
@@ -168,17 +170,97 @@ def test_a_line_of_the_dry_run_trains_its_stage(
 ) -> None:
     assert run(fau_mae, tiny_store, tmp_path / "r", "--dry-run") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    fau-mae")]
-    assert [Path(line[3]).stem for line in lines] == list(load_experiment("quickstart").stages)
+    assert [line[3] for line in lines] == [f"quickstart/{s}" for s in load_experiment("quickstart").trained()]
     assert fau_mae(*lines[0][1:]) == 0
     assert run(fau_mae, tiny_store, tmp_path / "r", "--dry-run") == 0
     assert "fold1-seed0 pretrain: done" in capsys.readouterr().out
 
 
-def test_other_settings_in_the_same_folder_are_refused(
+def test_another_training_in_the_same_folder_is_refused_and_named(
     fau_mae: FauMae, tiny_store: FaceStore, done: Path, capsys
 ) -> None:
-    assert run(fau_mae, tiny_store, done, "--set", "ladder.severities=[0.25]") == 2
-    assert "another" in capsys.readouterr().err
+    more = ["--set", "student.trainer.max_epochs=2", "teacher.model.init_args.optim.lr=0.5"]
+    for dry in ([], ["--dry-run"]):
+        assert run(fau_mae, tiny_store, done, *more, *dry) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "student.trainer.max_epochs 1 (now 2)" in line
+        assert "teacher.model.init_args.optim.lr 0.002 (now 0.5)" in line
+    assert fau_mae("run", "quickstart", "--out", done, *TINY_RUN) == 2  # without --store
+    assert f"store {str(tiny_store.path)!r} (now None)" in capsys.readouterr().err
+
+
+def test_the_ladder_is_not_the_training(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other rungs, fill, thresholds, methods: no stage is trained, what still fits stays, nothing else is scored."""
+    shutil.copytree(done, out := tmp_path / "r")
+    shutil.copytree(experiments_root() / "quickstart", mine := tmp_path / "quickstart")
+    monkeypatch.setattr(runner, "_launch", lambda *_: _cut())
+    before = pd.read_parquet(out / "results.parquet")
+    folder = out / "fold1-seed0/predictions/test"
+    stamps = lambda: {p.relative_to(folder): p.stat().st_mtime_ns for p in folder.glob("*-*/*.parquet")}  # noqa: E731
+    first = stamps()
+
+    def again(*more: str) -> pd.DataFrame:
+        assert run(fau_mae, tiny_store, out, *more) == 0
+        return pd.read_parquet(out / "results.parquet")
+
+    wider = again("--set", "ladder.severities=[0.25,0.5]")
+    assert set(wider["severity"]) == {0, 0.25, 0.5} and first.items() < stamps().items()
+    rows = wider[wider["severity"] != 0.25].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, before.reset_index(drop=True))
+    fixed = again("--set", "ladder.thresholds=fixed")
+    assert set(fixed["threshold"].dropna()) == {0.5} and stamps() == first
+    assert set(fixed["severity"]) == {0, 0.5}  # not those of the wider one
+    mean = again("--set", "ladder.fill=mean")
+    assert not set(stamps().values()) & set(first.values())
+    seen = mean.query("method == 'clean' and severity > 0")["auroc"].to_numpy()
+    assert not np.allclose(seen, before.query("method == 'clean' and severity > 0")["auroc"], equal_nan=True)
+
+    second = stamps()
+    text = (mine / "experiment.yaml").read_text()
+    methods = "methods: {dropped: null, student: {reads_with: dropped}, again: {reads_with: student}}\n"
+    (mine / "experiment.yaml").write_text(text + methods)
+    other = again("--set", "ladder.fill=mean")
+    assert set(other["method"]) == {"clean", "reconstruct", "augmented", "student", "again"}
+    kept = {
+        path: stamp
+        for path, stamp in stamps().items()
+        if path.parent.name.startswith(("clean", "aug", "rec"))
+    }
+    assert kept.items() <= second.items() and len(kept) == 9
+    for name, was in (("student", "dropped"), ("again", "student")):
+        scores = other[other["method"] == name]["auroc"].to_numpy()
+        np.testing.assert_array_equal(scores, mean[mean["method"] == was]["auroc"].to_numpy())
+    assert (out / "run.json").read_text().count("ladder.fill=mean") == 1
+
+
+def test_a_stage_that_has_not_begun_may_change(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
+) -> None:
+    assert run(fau_mae, tiny_store, tmp_path / "r", "--stage", "pretrain") == 0
+    assert run(fau_mae, tiny_store, tmp_path / "r", "--dry-run", "--set", "teacher.trainer.max_epochs=3") == 0
+    assert "pretrain: done" in capsys.readouterr().out
+    assert run(fau_mae, tiny_store, tmp_path / "r", "--dry-run", "--set", "trainer.max_epochs=3") == 2
+    assert "pretrain.trainer.max_epochs 1 (now 3)" in capsys.readouterr().err
+
+
+def test_a_folder_of_an_older_version_is_refused_in_one_line(fau_mae: FauMae, tmp_path: Path, capsys) -> None:
+    """Its `run.json` held settings by other names; its stages are as they were."""
+    stages = {"pretrain": {}, "teacher": {"init_from": "pretrain"}}
+    settings = {"name": "quickstart", "prepare": {"source": "synthetic"}, "stages": stages, "store": None}
+    settings |= {"methods": {"clean": ["teacher"]}, "ladder": {}, "ablations": {}, "options": {}, "mae": None}
+    (tmp_path / "r/fold1-seed0/pretrain").mkdir(parents=True)
+    text = json.dumps({"settings": settings, "done": [], "ablated": []})
+    (tmp_path / "r/run.json").write_text(text)
+    for more in ([], ["--dry-run"], ["--stage", "teacher"]):
+        assert fau_mae("run", "quickstart", "--out", "r", *more) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "older version" in line and "another --out" in line
+    assert (tmp_path / "r/run.json").read_text() == text
+    (tmp_path / "r/run.json").write_text("{")
+    assert fau_mae("run", "quickstart", "--out", "r") == 2
+    assert "run.json is damaged" in capsys.readouterr().err
 
 
 def test_evaluate_gives_the_probabilities_of_the_run(
@@ -206,7 +288,7 @@ def test_detect_reads_a_photo(fau_mae: FauMae, done: Path, tmp_path: Path) -> No
     [
         (["run", "nosuch"], "no experiment"),
         (["run", "quickstart", "--set", "nonsense"], "KEY=VALUE"),
-        (["run", "quickstart", "--set", "ladder.kind=x"], "ladder has"),
+        (["run", "quickstart", "--set", "ladder.kind=x"], "did you mean 'kinds'"),
         (["detect", "photo.png", "--out", "d"], "run quickstart"),
         (["evaluate", "--checkpoint", "x", "--data", "y", "--out", "z"], "does not exist"),
         (["prepare", "disfa", "--root", "nowhere", "--out", "s"], "nowhere"),

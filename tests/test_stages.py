@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import yaml
 from conftest import TINY
 from fixtures_training import (
     LONG,
-    QUICKSTART,
     SAVE_EVERY_STEP,
     STAGES,
     FauMae,
@@ -25,6 +23,7 @@ from fixtures_training import (
 from fixtures_wandb import offline_records, summary
 
 from data_modules.stores.store import FaceStore
+from fau_mae.runs.plan import read_stage
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -98,7 +97,7 @@ def test_two_processes_have_the_losses_of_one(
     common = ["--trainer.accelerator=cpu", "--trainer.limit_train_batches=3"]
     one, two = tmp_path / "one" / "student", tmp_path / "two" / "student"
     assert fit(fau_mae, "student", tiny_store, one, *common, init=teacher) == 0
-    line = [sys.executable, "-m", "fau_mae.cli", "fit", "--config", QUICKSTART / "student.yaml", "--out", two]
+    line = [sys.executable, "-m", "fau_mae.cli", "fit", "--config", "quickstart/student", "--out", two]
     line += [f"--data.store={tiny_store.path}", *TINY, *common, "--data.batch_size=2"]
     line += [f"--model.init_args.init_from={teacher}", f"--model.init_args.teacher={teacher}"]
     line += ["--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -133,9 +132,8 @@ def test_wrong_settings_end_in_one_line_and_exit_code_2(
 def test_an_unknown_key_in_a_config_file_names_it(
     fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
 ) -> None:
-    shutil.copytree(QUICKSTART, tmp_path / "mine")
-    path = tmp_path / "mine" / "teacher.yaml"
-    path.write_text(path.read_text().replace("max_epochs", "max_epochss"))
+    path = tmp_path / "teacher.yaml"
+    path.write_text(yaml.safe_dump(read_stage("quickstart/teacher")).replace("max_epochs", "max_epochss"))
     assert fau_mae("fit", "--config", path, "--out", tmp_path / "t") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "max_epochss" in line and "did you mean 'max_epochs'?" in line

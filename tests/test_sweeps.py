@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_modules.stores.store import FaceStore
-from fau_mae.runs.experiment import experiments_root
+from fau_mae.runs.config_files import experiments_root
 from fau_mae.sweeps import sweep_file
 from fau_mae.sweeps.trials import logged_values
 
@@ -67,7 +67,6 @@ def test_our_command_line_takes_what_the_wandb_agent_starts(
     parameters = one_trial(file)
     command = agent_command(file, parameters, monkeypatch)
     assert command[:2] == ["/usr/bin/env", "fau-mae"]
-    monkeypatch.chdir(ROOT)  # where the file's relative paths hold
     if command[2] == "fit":
         assert fau_mae(*command[2:], "--data.store", tiny_store.path, "--print_config") == 0
         config = yaml.safe_load(capsys.readouterr().out)
@@ -76,7 +75,7 @@ def test_our_command_line_takes_what_the_wandb_agent_starts(
             assert _at(config, name) == value
     else:
         assert fau_mae(*command[2:], "--dry-run") == 0
-        (line,) = [line for line in capsys.readouterr().out.splitlines() if "pretrain.yaml" in line]
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "quickstart/pretrain" in line]
         assert "runs/sweeps/backbone/abc123/fold1-seed0/pretrain" in line
         for name, value in parameters.items():
             assert f"--{name.removeprefix('pretrain.')}={value}" in shlex.split(line)
@@ -286,7 +285,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 def stage_sweep(path: Path, stage: str, store: FaceStore, *more: str, **changes: Any) -> Path:
     """A sweep over one quickstart stage that starts from no other."""
-    fit = ["fit", "--config", str(experiments_root() / "quickstart" / f"{stage}.yaml")]
+    fit = ["fit", "--config", f"quickstart/{stage}"]
     fit += [f"--data.store={store.path}", *TINY, *more]
     command = ["${env}", "${program}", *fit, "--out", f"runs/{{trial}}/{stage}", "${args}"]
     return write(path, command=command, **changes)

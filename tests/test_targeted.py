@@ -1,7 +1,5 @@
 """Occlusions that aim: gradient saliency of a model, at equal area on the same faces, through the command line."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +11,6 @@ from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.saliency import saliency_maps
 
-QUICKSTART = Path(__file__).parent.parent / "experiments" / "quickstart"
 DEVICE = torch.device("cpu")
 
 
@@ -47,7 +44,7 @@ def test_saliency_is_where_the_model_looks(tiny_store: FaceStore, tmp_path) -> N
 @pytest.fixture
 def teacher(tiny_store: FaceStore, tmp_path, fau_mae):
     out = tmp_path / "fold1-seed0" / "teacher"
-    config = QUICKSTART / "teacher.yaml"
+    config = "quickstart/teacher"
     line = ["fit", "--config", config, "--out", out, "--data.store", tiny_store.path]
     assert fau_mae(*line, "--model.init_args.init_from=null", *TINY) == 0
     return out

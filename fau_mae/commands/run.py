@@ -33,6 +33,9 @@ def add(commands: Commands) -> None:
     )
     run.add_argument("--ablate", action="store_true", help="train and test the experiment's ablations too")
     run.add_argument(
+        "--stage", default=None, help="train this stage alone; what it takes must be trained already"
+    )
+    run.add_argument(
         "--dry-run",
         action="store_true",
         help="print what is done, what would resume, and each stage's command",
@@ -40,9 +43,9 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from fau_mae.runs.runner import run_experiment
+    from fau_mae.runs.runner import Request, run_experiment
 
-    run_experiment(
+    request = Request(
         options.experiment,
         options.out,
         options.store,
@@ -52,5 +55,6 @@ def _run(options: argparse.Namespace) -> None:
         root=options.root,
         mae=options.mae,
         ablate=options.ablate,
-        dry=options.dry_run,
+        stage=options.stage,
     )
+    run_experiment(request, dry=options.dry_run)

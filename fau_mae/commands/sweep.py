@@ -14,9 +14,7 @@ def add(commands: Commands) -> None:
     """Add `sweep` to the command line."""
     about = "the trials of a W&B sweep file, on Ray Tune; resumable"
     sweep = add_command(commands, "sweep", _sweep, about, locks=False)  # its folder may stand in the file
-    sweep.add_argument(
-        "file", type=Path, help="a W&B sweep file, such as experiments/sweeps/distillation.yaml"
-    )
+    sweep.add_argument("file", help="a W&B sweep file, or a shipped one's name, such as distillation")
     sweep.add_argument(
         "--out",
         type=Path,
@@ -41,14 +39,15 @@ def add(commands: Commands) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     from fau_mae.sweeps.results import summarise
 
-    sweep = sweep_file.load_sweep(options.file, options.out, options.trials)
+    file = sweep_file.find_sweep(options.file)
+    sweep = sweep_file.load_sweep(file, options.out, options.trials)
     with locked(sweep.folder):
-        _run_trials(sweep, options)
+        _run_trials(sweep, file, options)
         summarise(sweep)
 
 
-def _run_trials(sweep: Sweep, options: argparse.Namespace) -> None:
-    sweep_file.claim_folder(sweep, options.file)
+def _run_trials(sweep: Sweep, file: Path, options: argparse.Namespace) -> None:
+    sweep_file.claim_folder(sweep, file)
     if sweep_file.is_done(sweep):
         print(f"{sweep.name}: everything is done already")
         return
@@ -56,7 +55,7 @@ def _run_trials(sweep: Sweep, options: argparse.Namespace) -> None:
         from fau_mae.sweeps.ray_tune import run_trials
     except ImportError as error:
         raise UserError(
-            f"sweeps need Ray and Optuna ({error}): pip install 'fau-mae[sweep]', or wandb sweep {options.file}"
+            f"sweeps need Ray and Optuna ({error}): pip install 'fau-mae[sweep]', or wandb sweep {file}"
         ) from error
     run_trials(
         sweep, options.address, options.cpus_per_trial, options.gpus_per_trial, not options.no_evaluate

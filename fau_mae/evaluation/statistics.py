@@ -24,6 +24,7 @@ from data_modules.files import read_parquet
 from fau_mae import metrics
 from fau_mae.evaluation.names import CLEAN_KIND
 from fau_mae.evaluation.predictions import Cell, Predictions, list_cells, read_labels, read_predictions
+from fau_mae.run_folder import fold_folder
 
 REPLICATES = 1000
 METRICS = ("f1", "auroc")
@@ -181,7 +182,7 @@ def run_folders(experiment: Path, results: pd.DataFrame) -> dict[tuple[int, int]
     pairs = sorted(set(zip(results["fold"].tolist(), results["seed"].tolist())))
     if len(pairs) == 1 and (experiment / "predictions").is_dir():
         return {pairs[0]: experiment}
-    return {(fold, seed): experiment / f"fold{fold}-seed{seed}" for fold, seed in pairs}
+    return {(fold, seed): fold_folder(experiment, fold, seed) for fold, seed in pairs}
 
 
 def scored_cells(experiment: Path, results: pd.DataFrame) -> Iterator[ScoredCell]:

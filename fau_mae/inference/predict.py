@@ -9,9 +9,10 @@ from torch import Tensor
 
 from data_modules.errors import UserError
 from fau_mae.inference.detect import detect_files
+from fau_mae.run_folder import fold_folder, last_checkpoint
 from fau_mae.weights.checkpoints import load_au_model
 
-DEFAULT_CHECKPOINT = Path("runs/quickstart/fold1-seed0/student/checkpoints/last.ckpt")
+DEFAULT_CHECKPOINT = last_checkpoint(fold_folder(Path("runs/quickstart"), 1, 0) / "student")
 
 
 def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path | None) -> int:

@@ -1,22 +1,20 @@
 """`fau-mae results`: the tables of finished runs, between two markers of a Markdown document, and as CSV beside it."""
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.files import check_file, read_json, read_text, write_csv, write_text
+from data_modules.files import check_file, read_text, write_csv, write_text
 from fau_mae.evaluation.predictions import read_labels
 from fau_mae.evaluation.scoring import KEYS
 from fau_mae.evaluation.statistics import REPLICATES, bootstrap, run_folders
 from fau_mae.reports.markdown import ablation_table, comparison_tables
 from fau_mae.reports.page_data import read_results
-from fau_mae.runs.experiment import load_experiment, with_overrides
+from fau_mae.run_folder import RunMemory, read_memory
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 EXPLANATION = f"""\
@@ -80,9 +78,9 @@ def _around_tables(path: Path) -> tuple[str, str]:
     return text[: begins[0].start()], text[ends[0].start() + len(END) :]
 
 
-def _names(runs: Sequence[Path], memories: Sequence[dict[str, Any]]) -> list[str]:
+def _names(runs: Sequence[Path], memories: Sequence[RunMemory]) -> list[str]:
     """The experiments' names, with the run's folder where several are of one experiment."""
-    names = [memory["settings"]["name"] for memory in memories]
+    names = [memory.name for memory in memories]
     several = [
         name if names.count(name) == 1 else f"{name} ({run.resolve().name})" for name, run in zip(names, runs)
     ]
@@ -91,18 +89,17 @@ def _names(runs: Sequence[Path], memories: Sequence[dict[str, Any]]) -> list[str
     return several
 
 
-def _memory(run: Path) -> dict[str, Any]:
+def _memory(run: Path) -> RunMemory:
     """`run.json` of a finished run."""
-    path = run / "run.json"
-    memory = read_json(path) if path.is_file() else {}
-    if not memory.get("done"):
+    memory = read_memory(run)
+    if memory is None or not memory.done:
         raise UserError(
             f"{run} is not a finished run: let `fau-mae run` end first, and give the run's folder"
         )
     return memory
 
 
-def _section(run: Path, name: str, memory: dict[str, Any], results: pd.DataFrame) -> str:
+def _section(run: Path, name: str, memory: RunMemory, results: pd.DataFrame) -> str:
     """Heading, what was run on whom, tables."""
     labels = [read_labels(folder / "predictions" / "test") for folder in run_folders(run, results).values()]
     tested = pd.concat([table["subject"] for table in labels])
@@ -118,7 +115,7 @@ def _section(run: Path, name: str, memory: dict[str, Any], results: pd.DataFrame
         parts.append(f"`{line}`")
     macro = results[results["au"] == "macro"]
     floor = macro.groupby(["kind", "severity"])["floor_f1"].mean().to_dict()
-    ablations = set(memory["settings"].get("ablations") or {}) & set(results["method"])
+    ablations = set(memory.ablations) & set(results["method"])
     curves = bootstrap(run, results)
     parts.append(comparison_tables(curves, floor, ablations))
     if ablations:
@@ -138,49 +135,18 @@ def _seeds_and_folds(results: pd.DataFrame) -> list[str]:
     return words
 
 
-def _command(memory: dict[str, Any]) -> str | None:
+def _command(memory: RunMemory) -> str | None:
     """The line that repeats a run, ROOT and STORE for folders.
 
-    None where it would name a file of this machine, or the shipped experiment of that name is another one by now.
+    None where it would name a file of this machine, or an older version did not keep the line.
     """
-    settings = {key: value for key, value in memory["settings"].items() if key != "store"}
-    try:
-        shipped = load_experiment(settings["name"])
-        overrides = _overrides(settings, _plain(with_overrides(shipped, []).settings()))
-        repeated = _plain(with_overrides(shipped, overrides).settings())
-    except UserError:
+    given = memory.given
+    if not given or any("=/" in text for text in given["set"]) or given["mae"] or "/" in given["experiment"]:
         return None
-    another = any(repeated.get(key) != value for key, value in settings.items())
-    if another or any("=/" in text for text in overrides):
-        return None
-    words = ["fau-mae", "run", settings["name"]]
-    if memory["settings"].get("store"):
-        words += ["--store", "STORE"]
-    elif settings["prepare"]["source"] != "synthetic":
-        words += ["--root", "ROOT"]
-    for option, i, usual in (("--folds", 0, shipped.folds), ("--seeds", 1, shipped.seeds)):
-        numbers = list(dict.fromkeys(pair[i] for pair in memory["done"]))
-        words += [option, ",".join(map(str, numbers))] if numbers != usual else []
-    words += ["--ablate"] if memory.get("ablated") else []
-    return shlex.join(words + (["--set", *overrides] if overrides else []))
-
-
-def _overrides(settings: dict[str, Any], shipped: dict[str, Any]) -> list[str]:
-    """`--set` values that lead from the shipped settings to these, where such values can."""
-    changed = [
-        f"{section}.{key}={value if isinstance(value, str) else json.dumps(value)}"
-        for section in ("prepare", "ladder")
-        for key, value in settings[section].items()
-        if shipped[section].get(key) != value
-    ]
-    stages = settings["options"]
-    shared: list[str] = next(iter(stages.values()), [])
-    if all(lines == shared for lines in stages.values()):
-        return changed + [line.removeprefix("--") for line in shared]
-    return changed + [
-        f"{stage}.{line.removeprefix('--')}" for stage, lines in stages.items() for line in lines
-    ]
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(settings))
+    words = ["fau-mae", "run", given["experiment"]]
+    words += ["--store", "STORE"] if given["store"] else []
+    words += ["--root", "ROOT"] if given["root"] else []
+    for option in ("folds", "seeds"):
+        words += [f"--{option}", ",".join(map(str, given[option]))] if given[option] else []
+    words += ["--ablate"] if given["ablate"] else []
+    return shlex.join(words + (["--set", *given["set"]] if given["set"] else []))

@@ -18,6 +18,7 @@ from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
 from fau_mae.evaluation.regions import hidden_visible_table
 from fau_mae.evaluation.scoring import METRICS
 from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, run_folders, scored_cells
+from fau_mae.run_folder import read_memory
 
 CURVE_VALUES = 150_000  # points of training curves in one page, shared by its experiments
 CURVE_POINTS = 200  # points kept of each training curve, where that many fit
@@ -78,8 +79,8 @@ def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
 
 def _ablations(experiment: Path) -> list[str]:
     """Methods that the page leaves out until they are asked for: a dozen near-equal lines hide the others."""
-    memory = experiment / "run.json"
-    return sorted(read_json(memory)["settings"].get("ablations", {})) if memory.is_file() else []
+    memory = read_memory(experiment)
+    return memory.ablations if memory else []
 
 
 def _scores(results: pd.DataFrame, aus: list[str], pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:

@@ -1,21 +1,26 @@
 """YAML configs made of smaller ones: a top-level `base` names the files that a config builds on.
 
-`base: [_shared/stages/teacher.yaml, common.yaml]` loads these files first, from the first to the last, and lays the
-config's own keys over them. A file is looked up beside the config, then among the shipped experiments. jsonargparse
-checks the whole: types, unknown keys and what `--print_config` shows are those of one config. Settings on the
-command line come last.
+`base: [_shared/experiment.yaml, own.yaml]` reads these files first, from the first to the last, and lays the file's own
+keys over them. A file is looked up beside the one that names it, then among the shipped experiments.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
-from jsonargparse import get_loader, set_loader
+from jsonargparse import get_loader
 
 from data_modules.errors import UserError
 from data_modules.files import read_text
 
-_plain_loader = get_loader("yaml")
+_MOST_VALUES = 20_000  # of a file, aliases followed: more is a mistake, or meant to fill the memory
+
+
+class Config(NamedTuple):
+    """Merged settings, and the folders of the files they came from, the topmost file's first."""
+
+    values: dict[str, Any]
+    folders: tuple[Path, ...]
 
 
 def experiments_root() -> Path:
@@ -25,38 +30,64 @@ def experiments_root() -> Path:
     return inside if inside.is_dir() else package.parent / "experiments"
 
 
-def use_base_files() -> None:
-    """Let every YAML that jsonargparse reads from now on name a `base`."""
-    set_loader("yaml", _load, (yaml.YAMLError,))
+def read_value(text: str) -> Any:
+    """One value as a config file would hold it: numbers as jsonargparse reads them, `1e-3` among them."""
+    return get_loader("yaml")(text)
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """A config file with its `base` files merged in. Raises `UserError` when one is missing or no mapping."""
-    if not path.is_file():
-        raise UserError(f"config {path} does not exist, though a `base` or an experiment names it")
+    return read_layers(path).values
+
+
+def read_layers(path: Path, above: tuple[Path, ...] = ()) -> Config:
+    """As `read_config`, with the folders; `above` are the files that led here.
+
+    Raises:
+        UserError: a file is missing, no mapping, too large, or builds on itself.
+    """
+    path = path.resolve() if above else path
+    if path.resolve() in (file.resolve() for file in above):
+        loop = " -> ".join(file.name for file in (*above, path))
+        raise UserError(f"{path}: its `base` leads back to itself: {loop}")
+    values = _read(path)
+    names = values.pop("base", [])
+    merged, folders = Config({}, ()), (path.parent,)
+    for name in [names] if isinstance(names, str) else names or []:
+        below = read_layers(find_file(str(name), (path.parent,), path), (*above, path))
+        merged = Config(merge(merged.values, below.values), ())
+        folders += below.folders
+    return Config(merge(merged.values, values), tuple(dict.fromkeys(folders)))
+
+
+def find_file(name: str, folders: tuple[Path, ...], asked_by: Path) -> Path:
+    """The file `name` in the first folder that has it, else among the shipped experiments. Raises `UserError`."""
+    for folder in (*folders, experiments_root()):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"{asked_by} names {name}, which is neither beside it nor among the shipped experiments")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        values = _plain_loader(read_text(path))
-    except yaml.YAMLError as error:
+        values = read_value(read_text(path))
+    except (OSError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no settings: write `key: value` lines")
-    return _with_base(values, path.parent)
+    if _count(values) > _MOST_VALUES:
+        raise UserError(f"{path} holds more than {_MOST_VALUES} values: is it a config?")
+    return values
 
 
-def _load(text: str) -> Any:
-    """What jsonargparse calls for a config file, from within its folder, and for single values."""
-    values = _plain_loader(text)
-    return _with_base(values, Path()) if isinstance(values, dict) and "base" in values else values
-
-
-def _with_base(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """`values` laid over its base files, whose paths are relative to `folder`."""
-    base = values.pop("base", [])
-    merged: dict[str, Any] = {}
-    for name in [base] if isinstance(base, str) else base:
-        beside = folder / name
-        merged = merge(merged, read_config(beside if beside.exists() else experiments_root() / name))
-    return merge(merged, values)
+def _count(values: Any) -> int:
+    """How many values there are, every alias counted where it stands; stops soon after too many."""
+    todo, seen = [values], 0
+    while todo and seen <= _MOST_VALUES:
+        value = todo.pop()
+        seen += 1
+        todo += list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return seen
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -67,3 +98,22 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
             value = merge(merged[key], value)
         merged[key] = value
     return merged
+
+
+def nested(dotted: dict[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} -> {"a": {"b": 1}}."""
+    values: dict[str, Any] = {}
+    for key, value in dotted.items():
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = merge(values, value)
+    return values
+
+
+def flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{before}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found

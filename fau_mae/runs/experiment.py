@@ -1,114 +1,157 @@
-"""An experiment: `experiment.yaml` of a built-in name or of a folder, and what the command line changes in it."""
+"""An experiment: `experiment.yaml` of a built-in name or of a folder. docs/experiments.md is its schema.
+
+load_experiment("quickstart") -> Experiment      its stages with all their settings, methods, ladder
+"""
 
 import dataclasses
-import difflib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_modules.errors import UserError
-from fau_mae.runs.config_files import experiments_root, read_config
+from fau_mae.runs import schema
+from fau_mae.runs.config_files import experiments_root, find_file, merge, read_config, read_layers
 
-THRESHOLD_RULES = ("by_visibility", "clean", "fixed")
+FILE = "experiment.yaml"
 PRETRAIN = "pretrain"  # the stage that `--mae` replaces
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """An `experiment.yaml`, and the settings that `--set` gave its stages.
+class Stage:
+    """One training.
 
-    `prepare`: source and options of the store. `stages`: in order; each names the stages whose last checkpoint it
-    takes as an `init_args` value. `methods`: rows of the results, each made of one stage (and for `reconstruct` the
-    autoencoder that fills in), or of a stage per severity, which is asked at that severity alone. `ladder`: kinds,
-    severities and fill of the sweep, the rule of thresholds (see `scoring.Thresholds`) and the stage, if any, whose
-    `detector` estimates masks. `ablations`: further stages in `ablations/`, each a row of its own, which are trained
-    and swept where `ablate` says so. `mae`: weights from elsewhere that stand in for the pre-training stage.
-    `options`: arguments of `fau-mae fit`, by stage.
+    `settings`: what its YAML pieces and the experiment say of model, data and trainer; no paths. `takes`: argument of
+    the model -> the stage whose last checkpoint it is. `by_hand`: trained by `--stage` alone. `options`: `--set` texts
+    as arguments of `fau-mae fit`.
+    """
+
+    settings: dict[str, Any]
+    takes: dict[str, str]
+    by_hand: bool = False
+    options: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An `experiment.yaml`, and what the command line changed in it.
+
+    `reference`: how the command line names it, a built-in name or a folder. `prepare`: source and options of the
+    store. `methods`: rows of the results: {"reads_with": stage}, with "fills_with" for the autoencoder that fills in
+    first, or {"at": {severity: stage}} for a model per severity. `ladder`: kinds, severities and fill of the
+    occlusions, the rule of thresholds, and the stage, if any, whose `detector` estimates masks. `ablations`: further
+    stages, each a row of its own, trained and tested where `ablate` says so. `mae`: weights from elsewhere that stand
+    in for the pre-training stage.
     """
 
     name: str
-    folder: Path
+    reference: str
     prepare: dict[str, Any]
     folds: list[int]
     seeds: list[int]
-    stages: dict[str, dict[str, str]]
-    methods: dict[str, list[str] | dict[float, str]]
+    stages: dict[str, Stage]
+    methods: dict[str, dict[str, Any]]
     ladder: dict[str, Any]
-    ablations: dict[str, dict[str, str]] = field(default_factory=dict)
+    ablations: dict[str, Stage] = field(default_factory=dict)
+    about: str = ""
+    cost: str = ""
     ablate: bool = False
     mae: Path | None = None
-    options: dict[str, list[str]] = field(default_factory=dict)
 
-    def trained(self) -> dict[str, dict[str, str]]:
-        """Stages that are to be trained, in order, and what each takes."""
-        return self.stages | (self.ablations if self.ablate else {})
+    def trained(self) -> dict[str, Stage]:
+        """Stages that a run trains, in order."""
+        stages = {name: stage for name, stage in self.stages.items() if not stage.by_hand}
+        return stages | (self.ablations if self.ablate else {})
 
-    def compared(self) -> dict[str, list[str] | dict[float, str]]:
-        """Methods that are to be swept, and the stages that make each."""
-        return self.methods | ({name: [name] for name in self.ablations} if self.ablate else {})
+    def every_stage(self) -> dict[str, Stage]:
+        return self.stages | self.ablations
 
-    def config(self, stage: str) -> Path:
-        """The YAML of a stage."""
-        return self.folder / ("ablations" if stage in self.ablations else "") / f"{stage}.yaml"
+    def every_method(self) -> dict[str, dict[str, Any]]:
+        """Methods, and ablations as methods."""
+        return self.methods | {name: {"reads_with": name} for name in self.ablations}
 
-    def settings(self) -> dict[str, Any]:
-        """What makes results comparable; where things lie and how much of it is run do not."""
-        values = asdict(self)
-        for key in ("folder", "folds", "seeds", "ablate"):
-            del values[key]
-        values["prepare"].pop("root", None)
-        return values | {"mae": None if self.mae is None else str(self.mae)}
+    def first_stage(self) -> str:
+        """The stage that makes the first method: its data settings tell which faces are tested."""
+        return stages_of(next(iter(self.methods.values())))[0]
+
+    def compared(self) -> dict[str, dict[str, Any]]:
+        """Methods that are to be tested."""
+        return self.every_method() if self.ablate else self.methods
+
+
+def stages_of(method: dict[str, Any]) -> list[str]:
+    """The stages that make a method, the one that reads first."""
+    if "at" in method:
+        return list(method["at"].values())
+    return [method[key] for key in ("reads_with", "fills_with") if method.get(key)]
+
+
+def find_experiment(name: str) -> Path | None:
+    """The `experiment.yaml` of a folder or a built-in name."""
+    for folder in (Path(name), experiments_root() / name):
+        if (folder / FILE).is_file() and not folder.name.startswith("_"):
+            return folder / FILE
+    return None
+
+
+def built_in() -> list[str]:
+    """Names of the shipped experiments."""
+    return sorted(path.parent.name for path in experiments_root().glob(f"[!_]*/{FILE}"))
 
 
 def load_experiment(name: str) -> Experiment:
-    """A built-in experiment by name, or any folder that holds `experiment.yaml`. Raises `UserError` otherwise."""
-    folder = Path(name) if (Path(name) / "experiment.yaml").is_file() else experiments_root() / name
-    path = folder / "experiment.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.parent.name for p in experiments_root().glob("[!_]*/experiment.yaml")))
-        raise UserError(f"no experiment {name!r}: use one of {known}, or a folder that holds experiment.yaml")
-    values = read_config(path)
-    keys = [f.name for f in dataclasses.fields(Experiment)][2:8]
-    for key in values:
-        if key not in (*keys, "ablations"):
-            nearest = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
-            raise UserError(f"{path}: unknown setting {key!r}: did you mean {nearest!r}?")
-    if missing := [key for key in keys if key not in values]:
-        raise UserError(f"{path}: {missing[0]!r} is missing")
-    values["ladder"].setdefault("thresholds", "by_visibility")
-    return Experiment(name=folder.resolve().name, folder=folder, **values)
+    """A built-in experiment by name, or any folder that holds `experiment.yaml`.
 
-
-def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
-    """`--set` values: prepare.KEY and ladder.KEY change the experiment, STAGE.KEY one stage, any other KEY all."""
-    sections = {"prepare": dict(experiment.prepare), "ladder": dict(experiment.ladder)}
-    options: dict[str, list[str]] = {stage: [] for stage in (*experiment.stages, *experiment.ablations)}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text}: write KEY=VALUE, such as trainer.max_epochs=1")
-        head, _, rest = key.partition(".")
-        if head in sections:
-            if rest not in sections[head]:
-                raise UserError(f"--set {text}: {head} has {', '.join(sections[head])}, not {rest!r}")
-            sections[head][rest] = yaml.safe_load(value)
-        elif head in options:
-            options[head].append(f"--{rest}={value}")
-        else:
-            for lines in options.values():
-                lines.append(f"--{key}={value}")
-    if (rule := sections["ladder"]["thresholds"]) not in THRESHOLD_RULES:
-        raise UserError(f"ladder.thresholds is {rule!r}: use one of {', '.join(THRESHOLD_RULES)}")
-    alone = [name for name, made in experiment.methods.items() if isinstance(made, dict)]
-    if rule == "clean" and alone:
-        raise UserError(
-            f"ladder.thresholds is 'clean', but {alone[0]} sees no clean faces: use by_visibility or fixed"
-        )
-    return dataclasses.replace(
-        experiment, prepare=sections["prepare"], ladder=sections["ladder"], options=options
+    Raises:
+        UserError: there is none, or it holds what the schema does not know; names the nearest key.
+    """
+    path = find_experiment(name)
+    if path is None:
+        known = ", ".join(built_in())
+        raise UserError(f"no experiment {name!r}: use one of {known}, or a folder that holds {FILE}")
+    layers = read_layers(path)
+    values = schema.checked(path, layers.values)
+    pieces = _Pieces(path, layers.folders, values.pop("set", {}))
+    stages = pieces.stages(values.pop("stages"), {})
+    ablations = pieces.stages(values.pop("ablations", {}), stages)
+    experiment = Experiment(
+        path.parent.resolve().name, name.rstrip("/"), stages=stages, ablations=ablations, **values
     )
+    schema.check_names(path, experiment.methods, experiment.every_stage(), stages, ablations)
+    return experiment
+
+
+class _Pieces:
+    """Puts stages together out of their entries; `common` is what the experiment says of all of them."""
+
+    def __init__(self, path: Path, folders: tuple[Path, ...], common: dict[str, Any]):
+        self._path, self._folders, self._common = path, folders, common
+
+    def stages(self, entries: dict[str, dict[str, Any]], known: dict[str, Stage]) -> dict[str, Stage]:
+        """Stages in the order of the file; an entry may be `like` one before it."""
+        made: dict[str, Stage] = {}
+        for name, entry in entries.items():
+            made[name] = self._stage(name, entry or {}, known | made)
+        return made
+
+    def _stage(self, name: str, entry: dict[str, Any], known: dict[str, Stage]) -> Stage:
+        like = entry.get("like")
+        if like is not None and like not in known:
+            raise UserError(f"{self._path}: {name} is like {like!r}, which is no stage before it")
+        start = known[like] if like else Stage(self._common, {})
+        settings = start.settings
+        pieces = entry.get("config", [])
+        for piece in [pieces] if isinstance(pieces, str) else pieces:
+            settings = merge(settings, read_config(self._piece(piece)))
+        takes = start.takes | {key: entry[key] for key in schema.WIRES if key in entry}
+        return Stage(
+            merge(settings, entry.get("set") or {}),
+            {key: source for key, source in takes.items() if source is not None},
+            bool(entry.get("by_hand", False)),
+        )
+
+    def _piece(self, name: str) -> Path:
+        file = name if name.endswith(".yaml") else f"{name}.yaml"
+        return find_file(file, (*self._folders, experiments_root() / "_shared"), self._path)
 
 
 def started_from(experiment: Experiment, mae: Path) -> Experiment:
@@ -123,7 +166,8 @@ def started_from(experiment: Experiment, mae: Path) -> Experiment:
     return dataclasses.replace(
         experiment,
         mae=mae.resolve(),
-        stages={name: takes for name, takes in experiment.stages.items() if name != PRETRAIN},
-        methods={name: made for name, made in experiment.methods.items() if PRETRAIN not in made},
-        options={name: lines for name, lines in experiment.options.items() if name != PRETRAIN},
+        stages={name: stage for name, stage in experiment.stages.items() if name != PRETRAIN},
+        methods={
+            name: method for name, method in experiment.methods.items() if PRETRAIN not in stages_of(method)
+        },
     )

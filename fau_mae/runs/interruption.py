@@ -19,9 +19,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from data_modules import files
 from data_modules.errors import Stopped
+from fau_mae.run_folder import LAST
 from fau_mae.signals import SAME_SECONDS, STOPS
 
-LAST = "last.ckpt"
 _STOPS = (*STOPS, signal.SIGUSR1)  # the last is how Slurm announces a preemption
 
 

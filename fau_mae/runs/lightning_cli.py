@@ -37,9 +37,9 @@ from fau_mae.distillation import DistilConfig
 from fau_mae.losses import AULossConfig
 from fau_mae.models.au_model import AUModelConfig
 from fau_mae.models.detectors import DetectorConfig
-from fau_mae.runs.config_files import use_base_files
-from fau_mae.runs.interruption import LAST, Interruption, WholeFilesIO, epoch_checkpoints
-from fau_mae.runs.plan import FINISHED, last_checkpoint
+from fau_mae.run_folder import FINISHED, last_checkpoint
+from fau_mae.runs.interruption import Interruption, WholeFilesIO, epoch_checkpoints
+from fau_mae.runs.plan import complete
 from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
 
@@ -81,7 +81,7 @@ class StageCLI(LightningCLI):
         if getattr(rank_zero_only, "rank", 0) == 0:  # for all ranks of a training
             self._held.enter_context(locked(config.out))
         if self.subcommand == "fit" and config.ckpt_path == "last":
-            last = Path(config.out) / "checkpoints" / LAST
+            last = last_checkpoint(Path(config.out))
             config.ckpt_path = str(last) if last.exists() else None
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
@@ -182,7 +182,6 @@ def run_lightning(arguments: Sequence[str]) -> Path:
     Raises `UserError` for a config that does not parse, `Stopped` when a signal ended the training.
     """
     _quiet_lightning()
-    use_base_files()
     held = contextlib.ExitStack()
     try:
         cli = StageCLI(
@@ -200,7 +199,7 @@ def run_lightning(arguments: Sequence[str]) -> Path:
                 "log_every_n_steps": 10,
             },
             parser_kwargs={"exit_on_error": False, "fit": _STRICT, "validate": _STRICT, "test": _STRICT},
-            args=list(arguments),
+            args=complete(list(arguments)),
         )
     except argparse.ArgumentError as error:
         raise UserError(_one_line(str(error))) from error

@@ -1,19 +1,24 @@
 """What a run consists of: its stages, the command line of each, and which of them are done.
 
 plan_stages(experiment, run folder, store, fold, seed) -> [StagePlan, …]      dry_run(…) prints all of them
+
+The line of a stage names its settings as EXPERIMENT/STAGE, which `fau-mae fit --config` looks up as `complete` does,
+and says the rest in options: where things lie, which fold, which seed, which weights it starts from.
 """
 
+import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fau_mae.runs.config_files import merge, read_config
-from fau_mae.runs.experiment import PRETRAIN, Experiment
-
-FINISHED = "finished"  # a stage folder holds a file of this name once its training is complete
+from data_modules.errors import UserError
+from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint
+from fau_mae.runs.config_files import merge, nested, read_config
+from fau_mae.runs.experiment import PRETRAIN, Experiment, find_experiment, load_experiment
+from fau_mae.runs.made_by import is_made
+from fau_mae.runs.overrides import effective
+from fau_mae.runs.schema import nearest
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class StagePlan:
     name: str
     folder: Path
     line: list[str]
+    takes: dict[str, Path]  # stages whose checkpoints it takes -> their folders
+    needs_processes: bool = False  # whether Lightning may start more: anything but one device and no strategy
 
     @property
     def is_done(self) -> bool:
@@ -40,43 +47,94 @@ class StagePlan:
         return "to do"
 
 
-def last_checkpoint(stage: Path) -> Path:
-    return stage / "checkpoints" / "last.ckpt"
+def wiring(
+    experiment: Experiment, stage: str, out: Path, store: Path, fold: int, seed: int
+) -> dict[str, Any]:
+    """The settings of a stage that its run decides, by dotted name: where things lie, fold, seed, weights."""
+    folder = fold_folder(out, fold, seed)
+    values: dict[str, Any] = {
+        "out": str(folder / stage),
+        "experiment": experiment.name,
+        "seed_everything": seed,
+    }
+    values |= {"data.store": str(store), "data.fold": fold, "data.seed": seed}
+    for argument, source in experiment.every_stage()[stage].takes.items():
+        from_elsewhere = source == PRETRAIN and experiment.mae is not None
+        weights = experiment.mae if from_elsewhere else last_checkpoint(folder / source)
+        values[f"model.init_args.{argument}"] = str(weights)
+    return values
 
 
-def fold_folder(out: Path, fold: int, seed: int) -> Path:
-    return out / f"fold{fold}-seed{seed}"
+def plan_stage(experiment: Experiment, name: str, out: Path, store: Path, fold: int, seed: int) -> StagePlan:
+    """One stage of one fold and seed."""
+    stage, folder = experiment.every_stage()[name], fold_folder(out, fold, seed)
+    line = ["fit", "--config", f"{experiment.reference}/{name}"]
+    for key, value in wiring(experiment, name, out, store, fold, seed).items():
+        line += [f"--{key}", str(value)]
+    line += [*stage.options, "--ckpt_path", "last"]
+    takes = {
+        source: folder / source
+        for source in stage.takes.values()
+        if source != PRETRAIN or experiment.mae is None
+    }
+    return StagePlan(name, folder / name, line, takes, _needs_processes(effective(stage).get("trainer", {})))
 
 
 def plan_stages(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> list[StagePlan]:
-    """The stages of one fold and seed, in order."""
-    folder = fold_folder(out, fold, seed)
-    plans = []
-    for stage, takes in experiment.trained().items():
-        line = ["fit", "--config", str(experiment.config(stage)), "--out", str(folder / stage)]
-        line += ["--experiment", experiment.name, "--seed_everything", str(seed)]
-        line += ["--data.store", str(store), "--data.fold", str(fold), "--data.seed", str(seed)]
-        for argument, source in takes.items():
-            from_elsewhere = source == PRETRAIN and experiment.mae is not None
-            weights = experiment.mae if from_elsewhere else last_checkpoint(folder / source)
-            line += [f"--model.init_args.{argument}", str(weights)]
-        line += [*experiment.options.get(stage, []), "--ckpt_path", "last"]
-        plans.append(StagePlan(stage, folder / stage, line))
-    return plans
+    """The stages of one fold and seed that a run trains, in order."""
+    return [plan_stage(experiment, name, out, store, fold, seed) for name in experiment.trained()]
 
 
-def needs_processes(line: list[str]) -> bool:
-    """Whether a `fit` line may start processes of its own: anything but one device and no strategy."""
-    trainer: dict[str, Any] = read_config(Path(line[line.index("--config") + 1])).get("trainer", {})
-    for option in line:
-        if option.startswith("--trainer.") and "=" in option:
-            key, _, value = option.removeprefix("--trainer.").partition("=")
-            trainer = merge(trainer, {key.split(".")[0]: yaml.safe_load(value)})
+def _needs_processes(trainer: dict[str, Any]) -> bool:
     return (
         str(trainer.get("devices", "auto")) != "1"
         or trainer.get("num_nodes", 1) != 1
         or trainer.get("strategy") not in (None, "auto")
     )
+
+
+def complete(arguments: list[str]) -> list[str]:
+    """A `fit` line with all its `--config`s as one text that jsonargparse reads as it is, later ones laid over.
+
+    Each is a YAML file, its `base` files merged in, or EXPERIMENT/STAGE: the stage as the experiment's own run, in
+    `runs/EXPERIMENT`, trains it in its first fold with its first seed. Raises `UserError` for anything else.
+    """
+    rest: list[str] = []
+    settings: dict[str, Any] | None = None
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option not in ("--config", "-c"):
+            rest.append(word)
+            continue
+        if not equals and (value := next(words, "")) == "":
+            raise UserError(f"{word} needs a YAML file, or EXPERIMENT/STAGE such as quickstart/student")
+        if settings is None:
+            rest.append("--config")  # its text goes here
+        settings = merge(settings or {}, read_stage(value))
+    if settings is None:
+        return rest
+    at = rest.index("--config")
+    return [*rest[:at], f"--config={json.dumps(settings, default=str)}", *rest[at + 1 :]]
+
+
+def read_stage(name: str) -> dict[str, Any]:
+    """The settings of a YAML file or of EXPERIMENT/STAGE."""
+    if Path(name).is_file():
+        return read_config(Path(name))
+    folder, _, stage = name.rpartition("/")
+    if not folder or find_experiment(folder) is None:
+        raise UserError(
+            f"--config {name} does not exist: give a YAML file, or EXPERIMENT/STAGE such as quickstart/student"
+        )
+    experiment = load_experiment(folder)
+    if stage not in (known := experiment.every_stage()):
+        raise UserError(
+            f"--config {name}: {experiment.name} has no stage {stage!r}: did you mean {nearest(stage, known)!r}?"
+        )
+    out = Path("runs") / experiment.name
+    own = wiring(experiment, stage, out, out / "store", experiment.folds[0], experiment.seeds[0])
+    return merge(known[stage].settings, nested(own))
 
 
 def prepare_line(options: dict[str, Any], store: Path) -> list[str]:
@@ -90,9 +148,9 @@ def prepare_line(options: dict[str, Any], store: Path) -> list[str]:
     return line
 
 
-def sweep_state(folder: Path) -> str:
-    """How far the occlusion sweep of one fold and seed is; its example faces are written last."""
-    if (folder / "predictions" / "test" / "examples.parquet").exists():
+def ladder_state(experiment: Experiment, folder: Path) -> str:
+    """How far the occlusion ladder of one fold and seed is."""
+    if is_made(folder, experiment):
         return "done"
     files = sum(path.parent.name != "regions" for path in folder.glob("predictions/*/*/*.parquet"))
     return f"begun, {files} prediction files are there" if files else "to do"
@@ -105,19 +163,26 @@ def dry_run(
     pairs: list[tuple[int, int]],
     prepares: bool,
     finished: bool,
+    stage: str | None = None,
 ) -> None:
     """Print every step with its state and the line that does it; nothing is read but what is there, nothing written."""
-    print(f"{experiment.name}: {len(experiment.trained())} stages × {len(pairs)} folds and seeds, in {out}")
+    names = [stage] if stage else list(experiment.trained())
+    print(f"{experiment.name}: {len(names)} stages × {len(pairs)} folds and seeds, in {out}")
     made = (store / "store.json").exists()
     print(f"store {store}: {'done' if made else 'to do' if prepares else 'given, but not there'}")
     if prepares:
         print(f"    fau-mae {shlex.join(prepare_line(experiment.prepare, store))}")
     for fold, seed in pairs:
-        for stage in plan_stages(experiment, out, store, fold, seed):
-            print(f"fold{fold}-seed{seed} {stage.name}: {stage.state}")
-            print(f"    fau-mae {shlex.join(stage.line)}")
-        print(f"fold{fold}-seed{seed} occlusion sweep: {sweep_state(fold_folder(out, fold, seed))}")
+        for name in names:
+            plan = plan_stage(experiment, name, out, store, fold, seed)
+            print(f"{plan.folder.parent.name} {name}: {plan.state}")
+            print(f"    fau-mae {shlex.join(plan.line)}")
+        if not stage:
+            folder = fold_folder(out, fold, seed)
+            print(f"{folder.name} occlusion ladder: {ladder_state(experiment, folder)}")
+    if stage:
+        return
     print(f"results and report: {'done' if finished else 'to do'}")
     print(
-        "the sweep and the results are made by the same `fau-mae run` without --dry-run, once stages are done"
+        "the ladder and the results are made by the same `fau-mae run` without --dry-run, once stages are done"
     )

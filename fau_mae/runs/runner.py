@@ -1,154 +1,245 @@
-"""`fau-mae run`: prepare → stages × folds × seeds → occlusion sweep → results and report, resumable at any point.
+"""`fau-mae run`: prepare → stages × folds × seeds → occlusion ladder → results and report, resumable at any point.
 
-On disk, under the run's folder: `store/`, `fold<k>-seed<s>/<stage>/{config.yaml, checkpoints, metrics.csv, finished}`,
-`fold<k>-seed<s>/predictions/`, `fold<k>-seed<s>/evaluate/wandb`, `results.parquet`, `metrics.json` (scores on
-validation people), `folds.csv`, `curves.png`, `report.html`, and `run.json`, which remembers the settings: another run
-with other settings in the same folder is refused rather than mixed in.
+What a run leaves, see `fau_mae.run_folder`; its tables, see `fau_mae.runs.summary`. `run.json` remembers what the run
+was asked for: another run whose stages would be trained otherwise is refused rather than mixed in, while another ladder
+or other methods cost their own predictions alone.
 """
 
 import dataclasses
-import json
 import shlex
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_modules.errors import Stopped, UserError
-from data_modules.files import read_json, read_parquet, read_yaml, write_csv, write_json, write_parquet
+from data_modules.files import read_json, read_yaml
 from data_modules.locks import locked
-from fau_mae import tracking
-from fau_mae.runs.experiment import Experiment, load_experiment, started_from, with_overrides
-from fau_mae.runs.plan import StagePlan, dry_run, fold_folder, last_checkpoint, needs_processes, plan_stages
+from fau_mae.run_folder import RunMemory, fold_folder, last_checkpoint, write_memory
+from fau_mae.runs import schema
+from fau_mae.runs.experiment import Experiment, load_experiment, started_from
+from fau_mae.runs.made_by import keep_what_fits
+from fau_mae.runs.memory import remembered, tested_of, training_of
+from fau_mae.runs.overrides import effective, with_overrides
+from fau_mae.runs.plan import StagePlan, dry_run, plan_stage, plan_stages
 from fau_mae.runs.processes import run_to_its_end
 
+PUBLISHED_FOLDS = 3  # of BP4D and DISFA
 
-def run_experiment(
-    name: str,
-    out: Path | None,
-    store: Path | None,
-    folds: list[int] | None,
-    seeds: list[int] | None,
-    overrides: list[str],
-    root: Path | None = None,
-    mae: Path | None = None,
-    ablate: bool = False,
-    dry: bool = False,
-) -> None:
+
+@dataclass(frozen=True)
+class Request:
+    """What `fau-mae run` was asked for.
+
+    `experiment`: a built-in name or a folder. `out`: the run's folder, `runs/NAME` by default. `store`: one that is
+    there already, instead of preparing it. `folds`, `seeds`: instead of the experiment's own. `overrides`: `--set`
+    texts. `root`: raw files of a licensed data set. `mae`: weights that stand in for the pre-training stage. `ablate`:
+    train and test the ablations too. `stage`: this one alone.
+    """
+
+    experiment: str
+    out: Path | None = None
+    store: Path | None = None
+    folds: list[int] | None = None
+    seeds: list[int] | None = None
+    overrides: list[str] = field(default_factory=list)
+    root: Path | None = None
+    mae: Path | None = None
+    ablate: bool = False
+    stage: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The command line as it was typed, for `run.json`; `--stage` is a step of the same run."""
+        values = dataclasses.asdict(self)
+        del values["out"], values["stage"]
+        values["set"] = values.pop("overrides")
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+def run_experiment(request: Request, dry: bool = False) -> None:
     """Do what is not done yet of an experiment, then print the tables and where the report lies.
 
-    Args:
-        name: a built-in experiment or a folder.
-        out: the run's folder, `runs/NAME` by default.
-        store: a store that is there already, instead of preparing one.
-        folds, seeds: instead of the experiment's own.
-        overrides: `KEY=VALUE` texts, see `with_overrides`.
-        root: raw files of a licensed data set.
-        mae: weights that stand in for the pre-training stage.
-        ablate: train and sweep the experiment's ablations too.
-        dry: print what there is to do and how, and do nothing.
+    With `dry`, print what there is to do and how, and do nothing. Raises `UserError` before any work for whatever
+    could be found wrong only after it.
     """
-    experiment = with_overrides(load_experiment(name), overrides)
-    experiment = dataclasses.replace(experiment, ablate=ablate)
-    if ablate and not experiment.ablations:
-        raise UserError(f"--ablate: {experiment.name} has no ablations; `synthetic` has")
-    if mae is not None:
-        experiment = started_from(experiment, mae)
-    if root is not None:
-        experiment.prepare["root"] = str(root)
-    out = out or Path("runs") / experiment.name
-    store_path = store or out / "store"
-    pairs = [(fold, seed) for fold in folds or experiment.folds for seed in seeds or experiment.seeds]
-    settings = json.loads(json.dumps({**experiment.settings(), "store": str(store) if store else None}))
-    wanted = {
-        "done": [list(pair) for pair in pairs],
-        "ablated": sorted(experiment.ablations) if ablate else [],
-    }
-    finished = _remembered(out, settings) == wanted
+    experiment = _experiment(request)
+    out = request.out or Path("runs") / experiment.name
+    store = request.store or out / "store"
+    pairs = [(fold, seed) for fold in experiment.folds for seed in experiment.seeds]
+    _check_folds(experiment, store)
+    training, tested = training_of(experiment, request.store), tested_of(experiment)
+    memory = remembered(out, experiment, training)
+    ablated = sorted(experiment.ablations) if request.ablate else []
+    sums_up = {"done": [list(pair) for pair in pairs], "ablated": ablated}
+    finished = memory is not None and all(
+        getattr(memory, key) == value for key, value in (sums_up | {"tested": tested}).items()
+    )
     if dry:
-        dry_run(experiment, out, store_path, pairs, store is None, finished)
+        dry_run(experiment, out, store, pairs, request.store is None, finished, request.stage)
         return
+    now = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))
+    if request.stage:
+        same = memory is not None and memory.tested == tested
+        kept = (
+            {"done": memory.done, "ablated": memory.ablated, "given": memory.given} if memory and same else {}
+        )
+        _train_alone(experiment, request.stage, out, store, pairs, dataclasses.replace(now, **kept))
+        return
+    _do_all(experiment, out, store, pairs, None if finished else now, sums_up)
+
+
+def _experiment(request: Request) -> Experiment:
+    """The experiment as it was asked for, checked."""
+    experiment = with_overrides(load_experiment(request.experiment), request.overrides)
+    experiment = dataclasses.replace(
+        experiment,
+        ablate=request.ablate,
+        folds=request.folds or experiment.folds,
+        seeds=request.seeds or experiment.seeds,
+    )
+    if request.ablate and not experiment.ablations:
+        raise UserError(f"--ablate: {experiment.name} has no ablations; `synthetic` has")
+    if request.mae is not None:
+        experiment = started_from(experiment, request.mae)
+    if request.root is not None:
+        experiment.prepare["root"] = str(request.root)
+    known = experiment.every_stage()
+    if request.stage is not None and request.stage not in known:
+        nearest = schema.nearest(request.stage, known)
+        raise UserError(
+            f"--stage: {experiment.name} has no stage {request.stage!r}: did you mean {nearest!r}?"
+        )
+    schema.check_run(experiment)
+    return experiment
+
+
+def _check_folds(experiment: Experiment, store: Path) -> None:
+    """Refuse folds that the store does not have, or will not have once it is made."""
+    data = effective(next(iter(experiment.every_stage().values()))).get("data", {})
+    count = data.get("num_folds", 3)
+    if (store / "store.json").is_file():
+        from data_modules.stores.store import FaceStore
+
+        count = max((FaceStore(store).info.parts or {"": count}).values())
+    elif experiment.prepare["source"] in ("bp4d", "disfa"):
+        count = PUBLISHED_FOLDS
+    if isinstance(count, int) and max(experiment.folds) > count:
+        raise UserError(f"folds: {max(experiment.folds)} does not exist: there are folds 1 to {count}")
+
+
+def _do_all(
+    experiment: Experiment,
+    out: Path,
+    store: Path,
+    pairs: list[tuple[int, int]],
+    now: RunMemory | None,
+    sums_up: dict[str, Any],
+) -> None:
+    """Everything that is not done, then the tables; `now` is None where all is done."""
+    from fau_mae import tracking
+    from fau_mae.runs.summary import print_tables, summarise
+
     agent = tracking.take_agent_run()
-    if finished:
+    if now is None:
         print(f"{experiment.name}: everything is done already")
     else:
-        _check_settings(experiment, out, store_path, *pairs[0])
+        _check_source(experiment, out, store)
+        _check_settings(plan_stages(experiment, out, store, *pairs[0]))
         with locked(out, wait=True):
-            _remember(out, settings, {"done": [], "ablated": []})
-        if store is None:
-            with locked(store_path, wait=True):
-                _prepare(experiment, store_path)
+            write_memory(out, now)
+        _prepare(experiment, out, store)
         for fold, seed in pairs:
             with locked(fold_folder(out, fold, seed)):
-                _run_fold(experiment, out, store_path, fold, seed)
+                for stage in plan_stages(experiment, out, store, fold, seed):
+                    _train(stage)
+                _test(experiment, fold_folder(out, fold, seed))
         with locked(out, wait=True):
-            _summarise(experiment, out, pairs)
-            _remember(out, settings, wanted)
-    _print_tables(out)
+            summarise(experiment, out, pairs)
+            write_memory(out, dataclasses.replace(now, **sums_up))
+    print_tables(out)
     if agent:
         tracking.log_to_agent_run(agent, out, read_json(out / "metrics.json"))
     if line := tracking.sync_line(out):
         print(line)
 
 
-def _remembered(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What `out` sums up: (fold, seed) pairs and ablations; refuses a folder of other settings.
+def _train_alone(
+    experiment: Experiment,
+    name: str,
+    out: Path,
+    store: Path,
+    pairs: list[tuple[int, int]],
+    now: RunMemory,
+) -> None:
+    """`--stage`: that one of every fold and seed. Raises `UserError` where what it takes is not trained."""
+    from fau_mae import tracking
 
-    Ablations may come and go: a run holds no more of one than its own row.
-    """
-    path = out / "run.json"
-    if not path.is_file():
-        return {}
-    memory = read_json(path)
-    before = memory["settings"]
-    changed = set(before.get("ablations", {})) ^ set(settings["ablations"])
-    for key, now in settings.items():
-        if _without(before.get(key), changed) != _without(now, changed):
-            raise UserError(f"{out} was made with another {key!r}: use another --out, or delete that folder")
-    return {key: memory.get(key) for key in ("done", "ablated")}
+    plans = [plan_stage(experiment, name, out, store, fold, seed) for fold, seed in pairs]
+    for plan in plans:
+        for source, folder in plan.takes.items():
+            if not plan.is_done and not last_checkpoint(folder).exists():
+                raise UserError(
+                    f"{name} takes {source}, which is not trained in {folder.parent}: first "
+                    f"`fau-mae run {experiment.reference} --stage {source}`, with the same options"
+                )
+    _check_source(experiment, out, store)
+    _check_settings(plans[:1])
+    with locked(out, wait=True):
+        write_memory(out, now)
+    _prepare(experiment, out, store)
+    for plan in plans:
+        if plan.is_done:
+            print(f"{plan.folder.parent.name}: {name} is done already")
+        with locked(plan.folder.parent):
+            _train(plan)
+    if line := tracking.sync_line(out):
+        print(line)
 
 
-def _without(value: Any, names: set[str]) -> Any:
-    return {k: v for k, v in value.items() if k not in names} if isinstance(value, dict) else value
+def _check_source(experiment: Experiment, out: Path, store: Path) -> None:
+    """Refuse a store that is neither there nor can be made."""
+    if (store / "store.json").exists():
+        return
+    if store != out / "store":
+        raise UserError(f"--store {store} holds no store: `fau-mae prepare` makes one")
+    source = experiment.prepare["source"]
+    if source != "synthetic" and "root" not in experiment.prepare:
+        raise UserError(f"--root is missing: the folder of {source}'s raw files, which {store} is made from")
 
 
-def _remember(out: Path, settings: dict[str, Any], state: dict[str, Any]) -> None:
-    write_json(out / "run.json", {"settings": settings, **state})
-
-
-def _check_settings(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
+def _check_settings(stages: list[StagePlan]) -> None:
     """Read the settings of every stage before hours of work; raises `UserError` for one that does not parse."""
     from fau_mae.runs.lightning_cli import check_line
 
-    for stage in plan_stages(experiment, out, store, fold, seed):
+    for stage in stages:
         if not stage.is_done:
             check_line(stage.line)
 
 
-def _prepare(experiment: Experiment, store: Path) -> None:
+def _prepare(experiment: Experiment, out: Path, store: Path) -> None:
+    """The store, unless one was given or is there."""
     from data_modules import prepare
 
-    if (store / "store.json").exists():
+    if store != out / "store" or (store / "store.json").exists():
         return
     options = dict(experiment.prepare)
     source = options.pop("source")
-    if source != "synthetic" and "root" not in options:
-        raise UserError(f"--root is missing: the folder of {source}'s raw files, which {store} is made from")
-    print(f"prepare: {source} -> {store}", flush=True)
-    prepare.prepare(source, store, options)
+    with locked(store, wait=True):
+        if (store / "store.json").exists():  # another run made it meanwhile
+            return
+        print(f"prepare: {source} -> {store}", flush=True)
+        prepare.prepare(source, store, options)
 
 
-def _run_fold(experiment: Experiment, out: Path, store: Path, fold: int, seed: int) -> None:
-    """Every stage of one fold and seed that is not finished, then the sweep over its methods."""
-    for stage in plan_stages(experiment, out, store, fold, seed):
-        if not stage.is_done:
-            print(f"{stage.folder.parent.name}: {stage.name}\n  fau-mae {shlex.join(stage.line)}", flush=True)
-            _launch(stage)
-    _sweep(experiment, fold_folder(out, fold, seed))
+def _train(stage: StagePlan) -> None:
+    if not stage.is_done:
+        print(f"{stage.folder.parent.name}: {stage.name}\n  fau-mae {shlex.join(stage.line)}", flush=True)
+        _launch(stage)
 
 
 def _launch(stage: StagePlan) -> None:
     """Train in this process, or in one of its own where Lightning starts more, which repeat their command line."""
-    if needs_processes(stage.line):
+    if stage.needs_processes:
         code = run_to_its_end([sys.executable, "-m", "fau_mae.cli", *stage.line])
         if code > 128:
             raise Stopped(code - 128)
@@ -160,7 +251,7 @@ def _launch(stage: StagePlan) -> None:
         run_lightning(stage.line)
 
 
-def _sweep(experiment: Experiment, folder: Path) -> None:
+def _test(experiment: Experiment, folder: Path) -> None:
     """Predictions of every method on every rung of the ladder, on the faces the first method's stage was set up for."""
     import torch
 
@@ -169,96 +260,26 @@ def _sweep(experiment: Experiment, folder: Path) -> None:
     from fau_mae.evaluation import methods as makers
     from fau_mae.evaluation.ladder import rungs, walk_ladder
 
-    trained = read_yaml(folder / _first_stage(experiment) / "config.yaml")["data"]
+    keep_what_fits(folder, experiment)
+    trained = read_yaml(folder / experiment.first_stage() / "config.yaml")["data"]
     data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig(fill=experiment.ladder["fill"]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     methods = []
-    for name, made in experiment.compared().items():
-        if isinstance(made, dict):
-            methods += [
-                makers.au_method(name, last_checkpoint(folder / stage), data.aus, device)._replace(
-                    severity=severity
-                )
-                for severity, stage in made.items()
-            ]
-            continue
-        first, *mae = (last_checkpoint(folder / stage) for stage in made)
-        methods.append(
-            makers.reconstruct_method(name, first, mae[0], data.aus, device)
-            if mae
-            else makers.au_method(name, first, data.aus, device)
-        )
+    for name, method in experiment.compared().items():
+        for severity, stage in method.get("at", {}).items():
+            one = makers.au_method(name, last_checkpoint(folder / stage), data.aus, device)
+            methods.append(one._replace(severity=severity))
+        if "reads_with" in method:
+            reader = last_checkpoint(folder / method["reads_with"])
+            if mae := method.get("fills_with"):
+                filler = last_checkpoint(folder / mae)
+                methods.append(makers.reconstruct_method(name, reader, filler, data.aus, device))
+            else:
+                methods.append(makers.au_method(name, reader, data.aus, device))
     specs = rungs(experiment.ladder["kinds"], experiment.ladder["severities"])
-    print(f"{folder.name}: occlusion sweep, {len(methods)} methods × {len(specs)} occlusions", flush=True)
+    print(f"{folder.name}: occlusion ladder, {len(methods)} methods × {len(specs)} occlusions", flush=True)
     detector = experiment.ladder.get("detector")
     estimate = makers.fitting_detector(last_checkpoint(folder / detector), data) if detector else None
     if estimate:
         methods = makers.with_blind(methods, leave_out=experiment.ablations)
     walk_ladder(methods, data, specs, folder, estimate)
-
-
-def _first_stage(experiment: Experiment) -> str:
-    return _stages_of(next(iter(experiment.methods.values())))[0]
-
-
-def _stages_of(made: list[str] | dict[float, str]) -> list[str]:
-    return list(made.values()) if isinstance(made, dict) else made
-
-
-def _summarise(experiment: Experiment, out: Path, pairs: list[tuple[int, int]]) -> None:
-    """results.parquet, metrics.json, folds.csv, curves.png, report.html over all folds and seeds; the same to W&B."""
-    import pandas as pd
-
-    from data_modules.stores.store import FaceStore
-    from fau_mae.evaluation.fold_scores import fold_scores
-    from fau_mae.evaluation.scoring import score_predictions
-    from fau_mae.reports.figures import curve_figure
-    from fau_mae.reports.page import write_report
-    from fau_mae.reports.wandb_curves import log_evaluation, validation_scores
-
-    tables = []
-    for fold, seed in pairs:
-        folder = fold_folder(out, fold, seed)
-        trained = read_yaml(folder / _first_stage(experiment) / "config.yaml")
-        tables.append(
-            score_predictions(
-                folder,
-                experiment=experiment.name,
-                dataset=FaceStore(trained["data"]["store"]).info.dataset,
-                fold=fold,
-                seed=seed,
-                threshold_rule=experiment.ladder["thresholds"],
-                checkpoints={
-                    name: ", ".join(
-                        str(last_checkpoint(folder / stage).relative_to(out)) for stage in _stages_of(made)
-                    )
-                    for name, made in (
-                        experiment.methods | {name: [name] for name in experiment.ablations}
-                    ).items()
-                },
-            )
-        )
-    results = pd.concat(tables, ignore_index=True)
-    write_parquet(out / "results.parquet", results)
-    write_csv(out / "folds.csv", fold_scores(out, results))
-    curve_figure(results[~results["method"].isin(experiment.ablations)], out / "curves.png")
-    write_report([out], out / "report.html")
-    scores = validation_scores([fold_folder(out, fold, seed) for fold, seed in pairs])
-    write_json(out / "metrics.json", scores)
-    for fold, seed in pairs:
-        own = results[(results["fold"] == fold) & (results["seed"] == seed)]
-        log_evaluation(fold_folder(out, fold, seed), own, experiment.settings())
-
-
-def _print_tables(out: Path) -> None:
-    import pandas as pd
-    from rich.console import Console
-
-    from fau_mae.reports.terminal import fold_table, macro_table
-
-    console = Console(width=110)
-    for table in macro_table(read_parquet(out / "results.parquet")):
-        console.print(table)
-    for table in fold_table(pd.read_csv(out / "folds.csv", keep_default_na=False, na_values=[""])):
-        console.print(table)
-    print(f"report: {out / 'report.html'}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from data_modules.errors import UserError
 from data_modules.files import read_json, read_text, read_yaml, write_json, write_text
+from fau_mae.runs.config_files import experiments_root
 
 PLACE = "{trial}"  # in `--out`: the trial's own folder
 METHODS = ("grid", "random", "bayes")
@@ -46,6 +47,19 @@ class Sweep:
     def stage(self) -> str:
         """`fit` (one stage a trial) or `run` (an experiment a trial)."""
         return self.words[0]
+
+
+def built_in_sweeps() -> list[str]:
+    """Names of the shipped sweep files."""
+    return sorted(path.stem for path in (experiments_root() / "sweeps").glob("*.yaml"))
+
+
+def find_sweep(name: str) -> Path:
+    """A sweep file, or a shipped one by its name. Raises `UserError` where there is neither."""
+    for path in (Path(name), experiments_root() / "sweeps" / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    raise UserError(f"no sweep file {name}: give a file, or one of {', '.join(built_in_sweeps())}")
 
 
 def load_sweep(path: Path, out: Path | None = None, trials: int | None = None) -> Sweep:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_modules.files import open_log, read_json, read_yaml
-from fau_mae.runs.plan import FINISHED
+from fau_mae.run_folder import FINISHED, last_checkpoint
 from fau_mae.runs.processes import die_with_parent
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trial, trial_words
 
@@ -93,7 +93,7 @@ class TrialProcess:
         config = read_yaml(self._out / "config.yaml")
         if config["model"]["class_path"].endswith("MAEPretraining"):
             return None
-        checkpoint = self._out / "checkpoints" / "last.ckpt"
+        checkpoint = last_checkpoint(self._out)
         store = str(config["data"]["store"])
         return [
             "evaluate",
