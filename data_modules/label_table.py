@@ -1,6 +1,7 @@
 """A table of AU labels for pictures and frames of videos: read, and checked down to the line."""
 
 import csv
+import io
 import os
 import re
 import unicodedata
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_modules import files
 from data_modules.au_columns import read_au_columns
 from data_modules.errors import UserError
 from data_modules.faces.video import VIDEOS
@@ -58,8 +60,7 @@ def _read_cells(path: Path) -> pd.DataFrame:
             rows = [list(map(str, table.columns))]
             rows += [list(map(_text, row)) for row in table.itertuples(index=False)]
         else:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.reader(file))
+            rows = list(csv.reader(io.StringIO(files.read_text(path), newline="")))
     except (ValueError, OSError, csv.Error) as error:
         raise UserError(f"{path} is not a table that can be read: {str(error).splitlines()[0]}") from None
     while rows and not any(map(str.strip, rows[-1])):

@@ -125,10 +125,52 @@ def test_a_sequence_whose_labels_change_is_done_again(whole, worked, tmp_path: P
     assert files_of(prepare(mine, tmp_path / "t").path) == files_of(store.path)
 
 
-def test_other_options_make_another_store(whole, worked, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"preset": "fmae"}, "preset canonical, not fmae"),
+        ({"size": 96}, "size 64, not 96"),
+        ({"aus": (1, 2)}, r"aus \[1, 2, 4"),
+        ({"frame_offset": 1}, "frame_offset 0, not 1"),
+    ],
+)
+def test_a_store_of_another_recipe_is_not_replaced(whole, worked, tmp_path: Path, options, says: str) -> None:
     raw, at_once = whole
     shutil.copytree(at_once, tmp_path / "s")
-    assert prepare(raw, tmp_path / "s", preset="fmae").info.options["preset"] == "fmae" and len(worked) == 4
+    with pytest.raises(UserError, match=f"prepared otherwise .*{says}"):
+        prepare(raw, tmp_path / "s", **options)
+    assert not worked and files_of(tmp_path / "s") == files_of(at_once)
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_store_of_another_data_set_is_not_replaced(whole, tmp_path: Path) -> None:
+    _, at_once = whole
+    shutil.copytree(at_once, tmp_path / "s")
+    (tmp_path / "raw").mkdir()
+    cv2.imwrite(str(tmp_path / "raw/1.png"), numbered_frame(1))
+    with pytest.raises(UserError, match="dataset bp4d, not folder"):
+        prepare_folder(tmp_path / "raw", tmp_path / "s", size=64, workers=1, progress=False)
+    assert files_of(tmp_path / "s") == files_of(at_once)
+
+
+def test_a_changed_picture_of_equal_size_is_read_again(worked, tmp_path: Path) -> None:
+    """Written anew, and another file moved into its place; nothing is done when nothing changed."""
+    raw = write_bp4d(tmp_path / "raw", SEQUENCES[:3])
+    prepare(raw, tmp_path / "s")
+    first, second = (raw / f"Sequences(2D+3D)/F001/T1/{n}.jpg" for n in (1, 2))
+    content = bytearray(first.read_bytes())
+    content[-40] ^= 1
+    worked.clear()
+    first.write_bytes(content)
+    prepare(raw, tmp_path / "s")
+    assert worked == ["F001_T1"]
+    other = tmp_path / "other.jpg"
+    other.write_bytes(second.read_bytes())
+    other.replace(second)
+    prepare(raw, tmp_path / "s")
+    assert worked == ["F001_T1"] * 2
+    prepare(raw, tmp_path / "s")
+    assert worked == ["F001_T1"] * 2
 
 
 def test_a_root_that_lacks_what_the_store_holds_is_refused(whole, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def prepare_store(
     """
     if preset not in PRESETS:
         raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
+    if workers is not None and workers < 1:
+        raise UserError(f"workers {workers}: preparing takes at least one process")
     options = {
         **info.options,
         "preset": preset,

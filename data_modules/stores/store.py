@@ -6,7 +6,7 @@ On disk: `store.json` (what it is and how it was made), `data-*.arrow`, and the 
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ import pyarrow as pa
 
 from data_modules import files
 from data_modules.errors import UserError
+from data_modules.stores.intact import AGAIN, check_bytes, check_sizes, check_table
 from data_modules.stores.remote import address_of, fetch_store
 
 FORMAT_VERSION = 1
+SMALLEST, LARGEST = 16, 2048  # pixels of a side
 
 SCHEMA = pa.schema(
     [
@@ -50,6 +52,15 @@ class StoreInfo:
     parts: dict[str, int] = field(default_factory=dict)  # subject -> part 1..3 of the published folds, if any
     options: dict[str, Any] = field(default_factory=dict)  # of `prepare`: crop preset, seed, versions, ...
     counts: dict[str, int] = field(default_factory=dict)  # rows, and what was skipped and why
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` for values that no store can have."""
+        if twice := [au for place, au in enumerate(self.aus) if au in self.aus[:place]]:
+            raise UserError(f"AU{twice[0]} is named twice: name every action unit once")
+        if strange := [au for au in self.aus if not isinstance(au, int) or not 1 <= au <= 99]:
+            raise UserError(f"{strange[0]!r} is no action unit: they have numbers from 1 to 99")
+        if not isinstance(self.size, int) or not SMALLEST <= self.size <= LARGEST:
+            raise UserError(f"size {self.size}: crops have from {SMALLEST} to {LARGEST} pixels a side")
 
     @property
     def preset(self) -> str:
@@ -85,7 +96,8 @@ class FaceStore:
     """A prepared store, memory-mapped; pictures are decoded when asked for.
 
     `path`: its folder, or an address that fsspec knows (`s3://…`), whose shards are fetched once.
-    Raises `UserError` when it holds no store.
+    Raises `UserError` when it holds no store, or one that is damaged: `intact` says what is checked when.
+    Pickled as its path, so that a worker process maps the pictures itself.
     """
 
     def __init__(self, path: Path | str):
@@ -95,20 +107,27 @@ class FaceStore:
         self.path = Path(path) if address is None else fetch_store(address)
         if not (self.path / "store.json").exists():
             raise UserError(f"{self.path} is not a store: run `fau-mae prepare … --out {self.path}` first")
-        meta = files.read_json(self.path / "store.json")
-        if (version := meta.pop("format_version")) != FORMAT_VERSION:
-            raise UserError(
-                f"{self.path} has store format {version}, this version reads {FORMAT_VERSION}: prepare again"
-            )
-        meta["aus"] = tuple(meta["aus"])
-        self.info = StoreInfo(**meta)
-        self.table = load_from_disk(str(self.path))
+        self.info, self._checks = read_info(self.path)
+        check_sizes(self.path, self._checks)
+        try:
+            self.table = load_from_disk(str(self.path))
+            check_table(self.table.data, SCHEMA, self.info.aus, self.path, self._checks)
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"{self.path} is damaged and cannot be read ({reason}); {AGAIN}") from None
         self._images = self.table.data.column("image")
         self._landmarks = self.table.data.column("landmarks")
         self._columns: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def __reduce__(self) -> tuple[type["FaceStore"], tuple[str]]:
+        return FaceStore, (str(self.path),)
+
+    def check_bytes(self) -> int:
+        """Compare all bytes with their digests -> shards compared. Raises `UserError` where they differ."""
+        return check_bytes(self.path, self._checks)
 
     @property
     def fingerprint(self) -> str:
@@ -130,12 +149,39 @@ class FaceStore:
 
     def image(self, index: int) -> np.ndarray:
         """Picture `index`, uint8 RGB (H, W, 3)."""
-        return decode_image(self._images[int(index)].as_buffer())
+        try:
+            return decode_image(self._images[int(index)].as_buffer())
+        except ValueError:
+            raise UserError(f"{self.path}: picture {index} is damaged; {AGAIN}") from None
 
     def landmarks(self, index: int) -> np.ndarray | None:
         """Landmarks of picture `index`, (points, 2) x, y in pixels of the stored picture; None if unknown."""
         values = self._landmarks[int(index)].values
         return values.to_numpy().reshape(-1, 2) if len(values) else None
+
+
+def read_info(folder: Path) -> tuple[StoreInfo, dict[str, Any]]:
+    """What `store.json` says -> the store's description, and the checks of `intact`. Raises `UserError`."""
+    path = folder / "store.json"
+    meta = files.read_json(path)
+    if not isinstance(meta, dict) or "format_version" not in meta:
+        raise UserError(f"{path} describes no store: it has no format_version")
+    if (version := meta.pop("format_version")) != FORMAT_VERSION:
+        raise UserError(f"{folder} has store format {version}, this version reads {FORMAT_VERSION}: {AGAIN}")
+    checks = meta.pop("checks", {})
+    needed = {f.name for f in fields(StoreInfo) if f.default is MISSING and f.default_factory is MISSING}
+    if lacking := sorted(needed - set(meta)):
+        raise UserError(f"{path} lacks {lacking[0]!r}: {AGAIN}")
+    if strange := sorted(set(meta) - {f.name for f in fields(StoreInfo)}):
+        raise UserError(f"{path} has {strange[0]!r}, which this version does not know: {AGAIN}")
+    kinds = {"aus": list, "parts": dict, "options": dict, "counts": dict, "dataset": str, "encoding": str}
+    for name, kind in kinds.items():
+        if name in meta and not isinstance(meta[name], kind):
+            raise UserError(f"{path}: {name!r} is {meta[name]!r}, not a {kind.__name__}: {AGAIN}")
+    try:
+        return StoreInfo(**{**meta, "aus": tuple(meta["aus"])}), checks if isinstance(checks, dict) else {}
+    except UserError as error:
+        raise UserError(f"{path}: {error}; {AGAIN}") from None
 
 
 def _rectangle(lists: pa.ListArray) -> np.ndarray:

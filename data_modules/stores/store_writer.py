@@ -20,8 +20,9 @@ import pyarrow as pa
 
 from data_modules import files
 from data_modules.errors import UserError, shown
+from data_modules.stores.intact import checks_of
 from data_modules.stores.shards import ShardWriter, read_batches, take_rows, write_datasets_files
-from data_modules.stores.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo
+from data_modules.stores.store import FORMAT_VERSION, SCHEMA, FaceStore, StoreInfo, read_info
 
 _ROWS_PER_BATCH = 64
 _Skipped = tuple[str, int, str]  # source, frame, reason
@@ -62,7 +63,7 @@ class StoreWriter:
     Sequences that a finished store at `out` or an interrupted run already has are kept when they were made by
     the same recipe (all of `info` but folds and counts) from a source with the same fingerprint. Workers may
     call `write_part` from their own processes; one process calls `finish`. Raises `UserError` when `out` is
-    a folder with something else in it.
+    a folder with something else in it, or a store of another data set or recipe.
     """
 
     def __init__(self, out: Path, info: StoreInfo):
@@ -81,7 +82,22 @@ class StoreWriter:
         shutil.rmtree(self.work / "old", ignore_errors=True)
         if self.out.exists() and any(self.out.iterdir()) and not (self.out / "store.json").exists():
             raise UserError(f"{self.out} exists and is not a store; choose another --out")
+        self._refuse_another()
         self._begin()
+
+    def _refuse_another(self) -> None:
+        """A finished store of another data set or recipe is not replaced."""
+        if not (self.out / "store.json").exists():
+            return
+        there = read_info(self.out)[0]
+        before, now = json.loads(_recipe(there)), json.loads(_recipe(self.info))
+        before, now = before.pop("options") | before, now.pop("options") | now
+        other = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+        if other:
+            said = ", ".join(f"{name} {before.get(name)}, not {now.get(name)}" for name in other[:3])
+            raise UserError(
+                f"{self.out} was prepared otherwise ({said}): choose another --out, or delete it first"
+            )
 
     def _begin(self) -> None:
         """Open the working folder; forget parts that another recipe made."""
@@ -93,14 +109,8 @@ class StoreWriter:
         files.write_text(marker, recipe)
 
     def stored(self) -> dict[str, SequenceNote]:
-        """The sequences of the finished store at `out`, by name; none if another recipe made it."""
+        """The sequences of the finished store at `out`, by name."""
         if not (self.out / "sequences.json").exists():
-            return {}
-        meta = files.read_json(self.out / "store.json")
-        if meta.pop("format_version") != FORMAT_VERSION:
-            return {}
-        meta["aus"] = tuple(meta["aus"])
-        if _recipe(StoreInfo(**meta)) != _recipe(self.info):
             return {}
         skipped = _read_skipped(self.out / "skipped.csv")
         notes = files.read_json(self.out / "sequences.json")
@@ -155,11 +165,12 @@ class StoreWriter:
                 shards.write(batch)
         names = shards.close()
         if not names:
-            raise UserError(f"nothing to store: no usable face was found for {self.out}")
+            raise UserError(f"nothing to store in {self.out}: {_all_left_out(notes)}")
         _write_notes(merged, notes)
         counts = {**self.info.counts, **_total(notes)}
         info = asdict(StoreInfo(**{**asdict(self.info), "counts": counts}))
-        files.write_json(merged / "store.json", {"format_version": FORMAT_VERSION, **info})
+        meta = {"format_version": FORMAT_VERSION, **info, "checks": checks_of(merged, names)}
+        files.write_json(merged / "store.json", meta)
         write_datasets_files(merged, names)
         if self.out.exists():
             self.out.replace(self.work / "old")
@@ -202,6 +213,16 @@ def _recipe(info: StoreInfo) -> str:
     """What makes the rows of a sequence what they are: neither the folds nor what else there is."""
     values = {name: value for name, value in asdict(info).items() if name not in ("parts", "counts")}
     return json.dumps(values, sort_keys=True)
+
+
+def _all_left_out(notes: list[SequenceNote]) -> str:
+    """`"all 120 frames are left out: 118 picture missing, 2 no face found; first: a/1.png"`."""
+    skipped = [entry for note in notes for entry in note.skipped]
+    if not skipped:
+        return "the source has no frame"
+    reasons = Counter(reason for _, _, reason in skipped).most_common()
+    said = ", ".join(f"{number} {reason}" for reason, number in reasons)
+    return f"all {len(skipped)} frames are left out: {said}; first: {skipped[0][0]}"
 
 
 def _read_note(part: Path) -> SequenceNote:

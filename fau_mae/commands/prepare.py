@@ -95,7 +95,9 @@ def _prepare(options: argparse.Namespace) -> None:
     if options.check:
         from data_modules.stores.summary import summarise, summary_text, write_summary_page
 
+        compared = store.check_bytes()
         summary = summarise(store)
         print(summary_text(summary))
+        print(f"{compared} shards compared with their digests: as written")
         write_summary_page(store, summary, options.out / "check.html")
         print(f"with pictures: {options.out / 'check.html'}")
