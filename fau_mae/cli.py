@@ -5,8 +5,11 @@ the disk, with one clear line; 130 on Ctrl-C, 143 on SIGTERM.
 """
 
 import argparse
+import codecs
 import contextlib
 import ctypes
+import io
+import locale
 import os
 import signal
 import sys
@@ -114,6 +117,7 @@ def _version() -> str:
 
 def entry() -> None:
     """The console script: quiet the libraries, run, exit."""
+    _speak_utf8()
     _keep_freed_memory()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -121,6 +125,22 @@ def entry() -> None:
     if code > 128:
         hold_signals()
     sys.exit(code)
+
+
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding: libraries read and write text, too.
+
+    What is printed keeps the terminal's encoding, and no letter that it lacks ends a command.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    is_utf8 = sys.flags.utf8_mode or codecs.lookup(locale.getpreferredencoding(False)).name == "utf-8"
+    if is_utf8 or os.environ.get("PYTHONUTF8") == "1" or sys.flags.ignore_environment or os.name != "posix":
+        return
+    os.environ.setdefault("PYTHONIOENCODING", f"{locale.getpreferredencoding(False)}:backslashreplace")
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _keep_freed_memory() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import wandb
 from PIL import Image
 
-from data_modules.files import read_parquet
+from data_modules.files import read_parquet, write_text
 from fau_mae import metrics, tracking
 from fau_mae.evaluation.predictions import list_cells, read_labels, read_predictions
 from fau_mae.evaluation.scoring import with_shared_clean
@@ -54,7 +54,7 @@ def log_evaluation(folder: Path, results: pd.DataFrame, config: Mapping[str, Any
             run.log({**step, **pictures})
         run.log({"results": wandb.Table(dataframe=_with_labels(results))})
         run.summary.update({**au_summary(results), **validation_scores([folder])})
-    done.touch()
+    write_text(done, "")
 
 
 def curve_steps(results: pd.DataFrame) -> list[dict[str, float]]:

@@ -107,6 +107,7 @@ class TrialProcess:
 
     def _launch(self, words: list[str]) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+        environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # log.txt, whatever the terminal's
         environment["WANDB_RUN_GROUP"] = self._sweep.name
         environment["FAU_MAE_TRIAL"] = f"{self._sweep.name}/{self._trial.name}"  # see tracking.py
         with open_log(self._trial.folder / "log.txt") as log:
