@@ -50,7 +50,7 @@ def explain(error: BaseException, path: Path | str | None = None) -> UserError |
     if not isinstance(cause, OSError):
         return None
     named = cause.filename
-    where = path if named is None or (path is not None and str(named).endswith(PART)) else named
+    where = path if named is None or (path is not None and PART in str(named)) else named
     reason = (os.strerror(cause.errno) if cause.errno else "") or " ".join(str(cause).split())
     line = reason or type(cause).__name__
     if where is not None:

@@ -34,7 +34,7 @@ except ImportError:  # not on Windows: what a kill leaves stays there
     fcntl = None  # type: ignore[assignment]
 
 LONGEST_NAME = 255  # bytes, on every usual file system
-_PART_NAME = re.compile(rf"\..*\.\d+-[0-9a-f]{{8}}{re.escape(PART)}")
+_PART_NAME = re.compile(rf"\.(.*)\.\d+-[0-9a-f]{{8}}{re.escape(PART)}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that a spreadsheet computes
 
@@ -283,9 +283,19 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or (line := explain(error, path)) is None:
+        if isinstance(error, UserError) or (line := explain(error, _final(path))) is None:
             raise
         raise line from error
+
+
+def _final(path: Path) -> Path:
+    """Where a file in a folder that is written aside will be: the place that a user knows."""
+    words: list[str] = []
+    for word in path.parts:
+        match = _PART_NAME.fullmatch(word)
+        if match is None or words[-1:] != [match[1]]:  # else it lies within the folder that it becomes
+            words.append(match[1] if match else word)
+    return Path(*words)
 
 
 @contextlib.contextmanager

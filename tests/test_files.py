@@ -1,6 +1,7 @@
 """The one door to the disk: nothing else writes, text is UTF-8 in every locale, outputs harm nothing."""
 
 import ast
+import json
 import os
 import shutil
 import signal
@@ -174,6 +175,15 @@ def faces(tmp_path: Path, tiny_store: FaceStore) -> Path:
 
 
 @pytest.fixture
+def run(tmp_path: Path, report_experiments: list[Path]) -> Path:
+    """A finished run under a name that only UTF-8 holds."""
+    folder = shutil.copytree(report_experiments[0], tmp_path / "rün 美")
+    memory = {"settings": {"name": "Lauf ü 美"}, "done": [[1, 0]]}
+    (folder / "run.json").write_text(json.dumps(memory), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
 def scores(tmp_path: Path) -> Path:
     truth = np.random.default_rng(0).integers(0, 2, 40)
     table = pd.DataFrame({"sample_id": range(40), "AU12": truth * 0.5 + 0.25, "AU12_label": truth})
@@ -196,10 +206,8 @@ def _refused(fau_mae: FauMae, capsys: pytest.CaptureFixture, *line: object) -> s
 
 
 def test_an_output_that_is_an_input_is_refused(
-    fau_mae: FauMae, capsys, faces: Path, scores: Path, report_experiments: list[Path], tmp_path: Path
+    fau_mae: FauMae, capsys, faces: Path, scores: Path, run: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(report_experiments[0], tmp_path / "run")
-    before = _state(tmp_path)
     lines: list[tuple[object, ...]] = [
         ("occlude", faces, "--out", faces),
         ("report", run, "--out", run / "results.parquet"),
@@ -292,13 +300,13 @@ def bad_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_or_read_only_disk_is_one_line_and_nothing_is_left(
-    fau_mae: FauMae, capsys, faces: Path, scores: Path, report_experiments: list[Path], bad_disk: Path
+    fau_mae: FauMae, capsys, faces: Path, scores: Path, run: Path, bad_disk: Path
 ) -> None:
     for line in (
         ("occlude", faces, "--out", bad_disk / "o"),
         ("occlude", faces, "--out", bad_disk),
-        ("report", report_experiments[0], "--out", bad_disk / "r.html"),
-        ("results", report_experiments[0], "--out", bad_disk / "r.md"),
+        ("report", run, "--out", bad_disk / "r.html"),
+        ("results", run, "--out", bad_disk / "r.md"),
         ("prepare", "synthetic", "--identities", 2, "--frames", 8, "--workers", 1, "--out", bad_disk / "s"),
         ("evaluate-predictions", scores, "--out", bad_disk / "e"),
     ):
@@ -336,11 +344,10 @@ def foreign_locale(
 
 
 def test_every_written_text_is_utf8_in_every_locale(
-    faces: Path, scores: Path, report_experiments: list[Path], tmp_path: Path, foreign_locale: dict[str, str]
+    faces: Path, scores: Path, run: Path, tmp_path: Path, foreign_locale: dict[str, str]
 ) -> None:
     zoe = faces / "Zoë 美.png"
     (faces / "0.png").rename(zoe)
-    run = shutil.copytree(report_experiments[0], tmp_path / "rün 美")
     labels = tmp_path / "labels.csv"
     labels.write_text("\ufefffile,AU12,subject\nZoë 美.png,1,Zoë 美\n1.png,0,b\n", encoding="utf-8")
     out = tmp_path / "öut"
@@ -377,3 +384,4 @@ def test_every_written_text_is_utf8_in_every_locale(
         path.read_text(encoding="utf-8")
     assert "Zoë 美.png" in (out / "o" / "manifest.csv").read_text(encoding="utf-8")
     assert "rün 美" in (out / "r.html").read_text(encoding="utf-8")
+    assert "Lauf ü 美" in (out / "r.md").read_text(encoding="utf-8")
