@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.files import check_folder, write_parquet
+from data_modules.files import check_folder, folder_aside, write_parquet
 from fau_mae.evaluation.names import CLEAN_KIND
 from fau_mae.evaluation.predictions import AU_COLUMN
 from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
@@ -36,13 +36,14 @@ def evaluate_predictions(
     frame = _checked(frame, aus, table)
     if unlabelled := set(frame["sample_id"]) - set(truth.index):
         raise UserError(f"{labels or table} has no labels for sample_id {min(unlabelled)}: add its row")
-    for split, rows in frame.groupby("split"):
-        _write_split(rows, truth, out / "predictions" / str(split))
     rule: ThresholdRule = "by_visibility" if (frame["split"] == "validation").any() else "fixed"
-    results = score_predictions(
-        out, experiment=table.stem, dataset=dataset, fold=0, seed=0, threshold_rule=rule
-    )
-    write_parquet(out / "results.parquet", results)
+    with folder_aside(out) as part:
+        for split, rows in frame.groupby("split"):
+            _write_split(rows, truth, part / "predictions" / str(split))
+        results = score_predictions(
+            part, experiment=table.stem, dataset=dataset, fold=0, seed=0, threshold_rule=rule
+        )
+        write_parquet(part / "results.parquet", results)
     return results
 
 
