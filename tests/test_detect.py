@@ -70,6 +70,21 @@ def test_a_folder_with_everything(tmp_path: Path) -> None:
     assert len(summary.unreadable) == 1 and "e.jpg" in summary.unreadable[0]
 
 
+@pytest.mark.parametrize("frames", [4, 6, 9])
+def test_a_video_that_breaks_off_is_named_with_what_was_read(tmp_path: Path, frames: int) -> None:
+    path = tmp_path / "cut.avi"
+    write_video(path, (numbered_frame(n) for n in range(1, 13)))
+    whole = path.read_bytes()
+    start = whole.index(b"movi") + 4
+    for _ in range(frames):  # chunk by chunk: four letters, its size, padded to even bytes
+        size = int.from_bytes(whole[start + 4 : start + 8], "little")
+        start += 8 + size + size % 2
+    path.write_bytes(whole[:start])
+    summary = detect([path], tmp_path / "out")
+    assert [int(row["frame"]) for row in table(tmp_path / "out")] == list(range(1, frames + 1))
+    assert len(summary.unreadable) == 1 and f"{frames} of 12 frames are read" in summary.unreadable[0]
+
+
 def test_inputs_that_share_a_name_keep_their_overlays(tmp_path: Path) -> None:
     inputs = [save(tmp_path / name / "x.png", coffee()) for name in ("one", "two")]
     detect(inputs, tmp_path / "out")

@@ -44,7 +44,7 @@ class Detected:
 
 @dataclass(frozen=True)
 class DetectionSummary:
-    """What `detect_files` did. `unreadable`: one line per file that could not be read."""
+    """What `detect_files` did. `unreadable`: a line per file that could not be read, or not to its end."""
 
     files: int
     frames: int
@@ -130,13 +130,14 @@ def _detect_all(
 ) -> DetectionSummary:
     frames = faces = 0
     unreadable: list[str] = []
+    broken: list[str] = []
     overlays = _overlay_names(found)
     header = ["file", "frame", "face", "x0", "y0", "x1", "y1", "score", *map(au_name, aus)]
     with files.table_writer(out / "aus.csv", header) as write, Progress(disable=not progress) as bar:
         for file in bar.track(found, description="detecting"):
             best: Detected | None = None
             try:
-                for seen in _detect_file(file, detector, predict, len(aus), size, preset):
+                for seen in _detect_file(file, detector, predict, len(aus), size, preset, broken):
                     frames, faces = frames + 1, faces + len(seen.faces)
                     for row in _table_rows(file, seen):
                         write(row)
@@ -149,15 +150,24 @@ def _detect_all(
                 files.write_bytes(out / overlays[file], encode_image(picture, "png"))
     if len(unreadable) == len(found):
         raise UserError(unreadable[0] + f" (and {len(found) - 1} files more)" * (len(found) > 1))
-    return DetectionSummary(len(found) - len(unreadable), frames, faces, tuple(unreadable))
+    return DetectionSummary(len(found) - len(unreadable), frames, faces, tuple(unreadable + broken))
 
 
 def _detect_file(
-    file: Path, detector: FaceDetector, predict: Predict, num_aus: int, size: int, preset: str
+    file: Path,
+    detector: FaceDetector,
+    predict: Predict,
+    num_aus: int,
+    size: int,
+    preset: str,
+    broken: list[str],
 ) -> Iterator[Detected]:
-    is_video = file.suffix.lower() in VIDEOS
-    frames = iter(Video(file)) if is_video else iter([(0, read_picture(file))])
+    """What each frame shows; a line in `broken` for a video of which frames are lost."""
+    video = Video(file) if file.suffix.lower() in VIDEOS else None
+    frames = iter(video) if video else iter([(0, read_picture(file))])
+    read = 0
     while numbered := list(islice(frames, _FRAMES_AT_ONCE)):
+        read += len(numbered)
         numbers, chunk = [number for number, _ in numbered], [image for _, image in numbered]
         per_image = [sorted(faces, key=lambda face: -face.area) for faces in detector.detect(chunk)]
         crops = [align(image, face, size, preset) for image, faces in zip(chunk, per_image) for face in faces]
@@ -168,6 +178,8 @@ def _detect_file(
         for number, image, faces in zip(numbers, chunk, per_image):
             yield Detected(image, number, faces, probabilities[: len(faces)])
             probabilities = probabilities[len(faces) :]
+    if video and read < video.count:
+        broken.append(f"{shown(file)} broke off or is damaged: {read} of {video.count} frames are read")
 
 
 def _table_rows(file: Path, found: Detected) -> list[list[object]]:
