@@ -96,6 +96,12 @@ def test_a_stage_is_trained_alone_once_what_it_takes_is(
     assert sorted(path.name for path in Path("r/fold1-seed0").iterdir()) == ["detector", "pretrain"]
     assert fau_mae(*line, "--stage", "detector") == 0
     assert "detector is done already" in capsys.readouterr().out
+    Path(
+        "r/fold1-seed0/pretrain/finished"
+    ).unlink()  # as if it had been interrupted: its checkpoints are there
+    assert fau_mae(*line, "--stage", "teacher") == 2
+    assert "teacher takes pretrain, which is not trained" in one_line(capsys)
+    Path("r/fold1-seed0/pretrain/finished").touch()
     assert fau_mae(*line, "--stage", "techer") == 2
     assert "did you mean 'teacher'?" in one_line(capsys)
     assert fau_mae(*line, "--stage", "pretrain", "--dry-run") == 0

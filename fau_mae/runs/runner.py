@@ -15,7 +15,7 @@ from typing import Any
 from data_modules.errors import Stopped, UserError
 from data_modules.files import read_json, read_yaml
 from data_modules.locks import locked
-from fau_mae.run_folder import RunMemory, fold_folder, last_checkpoint, write_memory
+from fau_mae.run_folder import FINISHED, RunMemory, fold_folder, last_checkpoint, write_memory
 from fau_mae.runs import schema
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from
 from fau_mae.runs.made_by import keep_what_fits
@@ -177,7 +177,7 @@ def _train_alone(
     plans = [plan_stage(experiment, name, out, store, fold, seed) for fold, seed in pairs]
     for plan in plans:
         for source, folder in plan.takes.items():
-            if not plan.is_done and not last_checkpoint(folder).exists():
+            if not plan.is_done and not (folder / FINISHED).exists():
                 raise UserError(
                     f"{name} takes {source}, which is not trained in {folder.parent}: first "
                     f"`fau-mae run {experiment.reference} --stage {source}`, with the same options"
