@@ -272,6 +272,9 @@ class FaceDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self.ladder_dataloader("test", self.occlusion.val_spec)
 
+    def predict_dataloader(self) -> DataLoader:
+        return self.test_dataloader()
+
     def ladder_dataloader(self, split: str, spec: OcclusionSpec) -> DataLoader:
         """Every face of `split` (train, validation or test) once, under one fixed occlusion."""
         rows = getattr(self.split, split)

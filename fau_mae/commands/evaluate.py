@@ -41,6 +41,11 @@ def add(commands: Commands) -> None:
         help="where the threshold of F1 is chosen: validation faces as hidden as the test faces, "
         "clean validation faces, or .5",
     )
+    evaluate.add_argument(
+        "--unknown-people",
+        action="store_true",
+        help="test a checkpoint of an older version, which does not say whom it was trained on",
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -60,6 +65,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         fill=options.fill,
         threshold_rule=options.thresholds,
         detector=options.detector,
+        unknown_people=options.unknown_people,
     )
     for table in macro_table(results):
         Console(width=100).print(table)

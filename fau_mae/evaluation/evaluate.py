@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
-from data_modules.face_data import FaceDataModule
-from data_modules.files import read_yaml, write_parquet
-from data_modules.occlusion.config import OcclusionConfig
+from data_modules.files import write_parquet
 from fau_mae.evaluation.ladder import rungs, walk_ladder
 from fau_mae.evaluation.methods import au_method, fitting_detector, with_blind
+from fau_mae.evaluation.people import data_for
 from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
 from fau_mae.weights.checkpoints import load_au_model
 
@@ -28,21 +26,21 @@ def evaluate(
     fill: str = "grey",
     threshold_rule: ThresholdRule = "by_visibility",
     detector: Path | None = None,
+    unknown_people: bool = False,
 ) -> pd.DataFrame:
     """Walk the ladder with one checkpoint and score it -> the results table, left in `out` beside the predictions.
 
-    The people are divided as they were for the checkpoint's training, if that was on this store, so that thresholds
-    are not chosen on people it has learnt; `fold` and `num_folds` go before.
+    It is tested on people it has not met, see `data_for`.
     """
     loaded = load_au_model(checkpoint)
-    split = _trained_split(checkpoint, store)
-    split |= {key: value for key, value in (("fold", fold), ("num_folds", num_folds)) if value is not None}
-    data = FaceDataModule(
+    data = data_for(
+        loaded.about,
+        checkpoint,
         store,
-        **split,
-        image_size=loaded.about.faces.image_size,
-        grid=loaded.about.faces.grid,
-        occlusion=OcclusionConfig(fill=fill),
+        fill=fill,
+        fold=fold,
+        num_folds=num_folds,
+        unknown_people=unknown_people,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = checkpoint.resolve().parent.parent.name or "model"
@@ -60,14 +58,3 @@ def evaluate(
     )
     write_parquet(out / "results.parquet", results)
     return results
-
-
-def _trained_split(checkpoint: Path, store: Path) -> dict[str, Any]:
-    """How the stage that wrote a checkpoint divided the people of `store`; {} where it was another store's."""
-    config = checkpoint.resolve().parent.parent / "config.yaml"
-    if not config.is_file():
-        return {}
-    trained = read_yaml(config)["data"]
-    if Path(trained["store"]).resolve() != store.resolve():
-        return {}
-    return {key: trained[key] for key in ("fold", "num_folds", "val_share", "seed")}

@@ -12,6 +12,7 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from fau_mae.models.backbone.decoder import reconstruct
 from fau_mae.models.detectors.token_detector import TokenDetector
+from fau_mae.weights.by_au import rows_of
 from fau_mae.weights.checkpoints import load_au_model, load_detector, load_mae
 
 
@@ -29,14 +30,14 @@ class Method(NamedTuple):
 
 
 def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.device) -> Method:
-    """A Teacher or Student checkpoint as it is; only a Student is given the mask. Raises `UserError` for other AUs."""
+    """A Teacher or Student checkpoint as it is; only a Student is given the mask. AUs are matched by name."""
     loaded = load_au_model(checkpoint)
-    if loaded.aus != aus:
-        raise UserError(f"{checkpoint} knows AUs {loaded.aus}, the store has {aus}; use a store of its own")
+    rows = rows_of(aus, loaded.aus, checkpoint)
     model = loaded.model.to(device)
 
     def predict(batch: FaceBatch) -> Tensor:
-        return model(batch.image, batch.visible if loaded.about.uses_mask else None).logits.sigmoid()
+        logits = model(batch.image, batch.visible if loaded.about.uses_mask else None).logits
+        return logits[:, rows].sigmoid()
 
     return Method(name, "oracle" if loaded.about.uses_mask else "none", checkpoint, predict)
 

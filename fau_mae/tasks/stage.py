@@ -61,6 +61,8 @@ class Stage(L.LightningModule):
 
     def configure_model(self) -> None:
         """Build the model for the data module's faces; weights of `init_from` unless a checkpoint is to follow."""
+        if self._trainer is None:  # `load_from_checkpoint`, which goes on with `on_load_checkpoint`
+            return
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, FaceDataModule):
             raise UserError(f"{type(self).__name__} needs a FaceDataModule: pass it as `datamodule=`")

@@ -14,8 +14,8 @@ def rows_of(aus: Sequence[int], known: Sequence[int], source: object) -> list[in
     """Where each of `aus` stands in `known`. Raises `UserError` with those that `source` does not know."""
     if missing := [au for au in aus if au not in known]:
         raise UserError(
-            f"{source} does not know {_names(missing)}, only {_names(known)}: start its encoder alone "
-            f"(model.init_args.init_from=encoder:{source}), or use a store of its AUs"
+            f"{source} does not know {_names(missing)}, only {_names(known)}: use a store of its AUs, or train one "
+            f"for these, from its encoder alone (init_from: encoder:{source})"
         )
     return [list(known).index(au) for au in aus]
 
