@@ -24,7 +24,6 @@ SMALL = [  # what TINY leaves: sizes that fit pictures of 48 pixels, and a model
     "--model.init_args.net.size=micro",
     "--data.image_size=48",
     "--data.num_workers=0",
-    "--trainer.precision=32-true",
     "--ladder.severities=[0.5]",
 ]
 SMALL_RUN = [word for flag in SMALL for word in ("--set", flag.removeprefix("--"))]

@@ -17,6 +17,8 @@ from fau_mae.tasks.optim import OptimConfig, configure
 from fau_mae.tasks.sharding import shard
 from fau_mae.weights.description import KINDS, Description
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # pictures, statistics and losses are kept in 32 bits
+
 
 class Stage(L.LightningModule):
     """A stage of training, on a `FaceDataModule`.
@@ -66,6 +68,8 @@ class Stage(L.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, FaceDataModule):
             raise UserError(f"{type(self).__name__} needs a FaceDataModule: pass it as `datamodule=`")
+        if (precision := getattr(self.trainer, "precision", PRECISIONS[0])) not in PRECISIONS:
+            raise UserError(f"trainer.precision={precision} is not supported: use {' or '.join(PRECISIONS)}")
         self.judge_by(data)
         if self.about is not None:
             self._fits(data)

@@ -80,10 +80,9 @@ def _of_older_version(plain: Mapping[str, Any]) -> dict[str, Any]:
     faces = {"image_size": recipe.pop("image_size"), "grid": recipe.pop("grid")}
     faces |= {"regions": recipe.pop("regions", ()), "preset": "canonical"}
     if plain["kind"] == "au":
-        options = {"dropout": recipe.pop("dropout"), "node_width": recipe.pop("node_width")}
-        frozen_norms = recipe.pop("frozen_norms")
-        if recipe["head"] == "me_graphau":
-            options["frozen_norms"] = frozen_norms
-        recipe["head_options"] = {name: value for name, value in options.items() if value is not None}
+        options = {name: recipe.pop(name, None) for name in ("dropout", "node_width", "frozen_norms")}
+        recipe["head_options"] = {
+            name: value for name, value in options.items() if value
+        }  # defaults are not said
     rest = {"aus": plain.get("aus", ()), "uses_mask": plain.get("uses_mask", False), "data": {}}
     return {"kind": plain["kind"], "recipe": recipe, "faces": faces, **rest}
