@@ -9,6 +9,7 @@ from torch import Tensor
 from data_modules.batch import FaceShape
 from fau_mae import losses
 from fau_mae.models.backbone.encoder import Latents
+from fau_mae.models.heads import pair_attention
 from fau_mae.models.heads.me_graphau import MEGraphAU, MEGraphAUOptions
 
 A, C, D, V = 3, 8, 6, 5
@@ -148,6 +149,50 @@ def test_forward_equals_the_reference(training: bool, counts: list[int]) -> None
     torch.testing.assert_close(output.logits.sigmoid(), p, atol=1e-5, rtol=1e-5, check_dtype=False)
     torch.testing.assert_close(output.nodes, nodes, atol=1e-5, rtol=1e-5, check_dtype=False)
     torch.testing.assert_close(output.edges, edges, atol=1e-5, rtol=1e-5, check_dtype=False)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
+@pytest.mark.parametrize("counts", [[5, 5], [2, 5, 1]], ids=["equal", "padded"])
+def test_gradients_equal_the_reference(training: bool, counts: list[int]) -> None:
+    head, latents = make_head(3).train(training), make_latents(counts)
+    weights = [torch.randn(len(counts), *shape).double() for shape in ((A,), (A, C), (A, A, C))]
+    gradients = []
+    for values in (Reference(head, training)(latents, counts), None):
+        if values is None:
+            output = head(latents)
+            values = output.logits.sigmoid(), output.nodes, output.edges
+        head.zero_grad()
+        torch.stack([(w * value).sum() for w, value in zip(weights, values)]).sum().backward()
+        gradients.append({name: p.grad for name, p in head.named_parameters() if p.grad is not None})
+    plain, ours = gradients
+    assert ours.keys() == plain.keys()
+    for name in plain:
+        torch.testing.assert_close(ours[name], plain[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("held", [1, 1 << 20], ids=["one face at once", "all at once"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_attention_of_pairs_equals_the_one_that_is_written_out(
+    monkeypatch: pytest.MonkeyPatch, held: int, padded: bool
+) -> None:
+    monkeypatch.setitem(pair_attention.HELD, "cpu", held)
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(2, A, V, r, requires_grad=True) for r in (4, 4, C))
+    valid = torch.arange(V) < torch.tensor([[V], [2]]) if padded else torch.ones(2, V, dtype=torch.bool)
+    scores = queries[:, None] @ keys[:, :, None].transpose(-1, -2)  # (B, A, A, V, V)
+    attention = scores.masked_fill(~valid[:, None, None, None], -1e30).softmax(-1)
+    asks = valid[:, None, None, :, None]
+    share = (attention * asks).sum(3) / valid.sum(1)[:, None, None, None]
+    squares = ((attention @ values[:, :, None]).square() * asks).sum((0, 3, 4))
+    gram = values @ values.transpose(-1, -2)
+    ours = pair_attention.PairAttention.apply(queries, keys, gram, valid if padded else None)
+    weights = torch.randn_like(share), torch.randn_like(squares)
+    gradients = [
+        torch.autograd.grad([share, squares], [queries, keys, values], weights, retain_graph=True),
+        torch.autograd.grad(ours, [queries, keys, values], weights),
+    ]
+    for one, other in zip([share, squares, *gradients[0]], [*ours, *gradients[1]]):
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-5)
 
 
 def test_loss_equals_the_reference() -> None:

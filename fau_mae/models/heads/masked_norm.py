@@ -40,33 +40,55 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_var", torch.ones(shape))
 
+    @property
+    def learns(self) -> bool:
+        """Whether the next input's own statistics are used, and remembered."""
+        return self.training and not self.frozen
+
     def forward(
         self, x: Tensor, valid: Tensor | None = None, moments: Callable[[], Moments] | None = None
     ) -> Tensor:
         """Normalise `x`, whose last dimensions broadcast with the channels.
 
         Args:
-            valid: bool, broadcastable to `x`, False = padding; None = all are real.
+            valid: bool, the dimensions before the channels, False = padding, which becomes 0 in training; None = all
+                are real.
             moments: where given, called for the batch's statistics in place of taking those of `x`.
         """
         x = x.to(self.weight.dtype)  # statistics and their use stay in full precision under autocast
-        mean, var = self.running_mean, self.running_var
-        if self.training and not self.frozen:
-            batch = moments() if moments else self._moments(x, valid)
+        if not self.learns or x.numel() == 0:
+            return self._normalise(x, self.running_mean, self.running_var)
+        if moments is not None:
+            batch = moments()
             self._remember(batch)
             seen = batch.entries > 0
-            mean, var = torch.where(seen, batch.mean, mean), torch.where(seen, batch.var, var)
-        return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
+            mean = torch.where(seen, batch.mean, self.running_mean)
+            return self._normalise(x, mean, torch.where(seen, batch.var, self.running_var))
+        if valid is None:
+            return self._by_own_statistics(x)
+        out = x.new_zeros(x.shape)
+        if valid.any():
+            out[valid] = self._by_own_statistics(x[valid])
+        return out
 
-    def _moments(self, x: Tensor, valid: Tensor | None) -> Moments:
-        channels = self.weight.shape
-        ahead = x.ndim - len(channels)
-        dims = [*range(ahead), *(ahead + i for i, size in enumerate(channels) if size == 1)]
-        real = torch.ones_like(x) if valid is None else valid.expand_as(x).to(x.dtype)
-        count = real.sum(dims).reshape(channels)
-        mean = (x * real).sum(dims).reshape(channels) / count.clamp(min=1)
-        var = ((x - mean).square() * real).sum(dims).reshape(channels) / count.clamp(min=1)
-        return Moments(mean, var, count)
+    def _normalise(self, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, x - mean, torch.rsqrt(var + self.eps) * self.weight)
+
+    def _by_own_statistics(self, x: Tensor) -> Tensor:
+        """The library's kernel, which wants the channels in dimension 1; `x` has no padding."""
+        channels = self.weight.numel()
+        spread = (
+            x.shape[-1] if self.weight.shape[-1] == 1 else 1
+        )  # entries of a channel that lie side by side
+        rows = x.reshape(-1, channels, spread) if spread > 1 else x.reshape(-1, channels)
+        out, mean, scale = torch.native_batch_norm(
+            rows, self.weight.flatten(), self.bias.flatten(), None, None, True, 0.0, self.eps
+        )
+        var = (scale.detach().square().reciprocal() - self.eps).clamp(min=0)
+        shape = self.weight.shape
+        entries = x.new_full(shape, rows.numel() / channels)
+        self._remember(Moments(mean.detach().view(shape), var.view(shape), entries))
+        return out.view(x.shape)
 
     @torch.no_grad()
     def _remember(self, batch: Moments) -> None:

@@ -17,6 +17,7 @@ from fau_mae.models.au_output import AUOutput
 from fau_mae.models.backbone.encoder import Latents
 from fau_mae.models.heads.au_head import AUHead
 from fau_mae.models.heads.masked_norm import MaskedBatchNorm, Moments
+from fau_mae.models.heads.pair_attention import PairAttention
 
 EDGE_STATES = 4  # neither, the second, the first, both AUs of a pair present
 COSINE_EPS = 1e-3  # below this product of norms the cosine falls to 0, and its gradient stays finite
@@ -47,11 +48,34 @@ class CrossAttention(nn.Module):
         self.key = nn.Linear(width, width // 2)
         self.value = nn.Linear(width, width)
 
-    def weights(self, queries: Tensor, keys: Tensor, valid: Tensor) -> Tensor:
-        """(…, T, h), (…, S, h) -> attention (…, T, S); `valid` (…, 1, S), False = padding, gets weight 0."""
-        scores = queries @ keys.transpose(-1, -2) * queries.shape[-1] ** -0.5
-        lowest = torch.finfo(scores.dtype).min  # not -inf: a face without visible tokens must not become NaN
-        return scores.masked_fill(~valid, lowest).softmax(-1)
+    def attention(self, queries: Tensor, keys: Tensor, valid: Tensor | None) -> Tensor:
+        """Tokens (B, A, V, C) look at tokens (B, V, C) -> (B, A, V, V); padding, False in `valid` (B, V), gets 0.
+
+        The query layer is applied to the keys: they are fewer.
+        """
+        keys = self.key(keys) * self._scale()  # (B, V, h)
+        scores = queries @ (keys @ self.query.weight).transpose(1, 2)[:, None]
+        scores = scores + (keys @ self.query.bias)[:, None, None]
+        if valid is not None:
+            lowest = torch.finfo(
+                scores.dtype
+            ).min  # not -inf: a face without visible tokens must not become NaN
+            scores = scores.masked_fill(~valid[:, None, None], lowest)
+        return scores.softmax(-1)
+
+    def between(self, shown: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Means `shown` (B, A, V, V) of the tokens `seen` (B, V, C) -> factors (B, A, V, r) of the scores between them.
+
+        The rows of `shown` sum to 1, so the layers, with their biases, are applied to the tokens, once for all AUs.
+        """
+        queries, keys = self.query(seen) * self._scale(), self.key(seen)  # (B, V, h)
+        if seen.shape[1] > keys.shape[-1]:
+            return shown @ queries[:, None], shown @ keys[:, None]
+        # Between two means stands one (V, V) for all pairs: r is V, less than h, and keys need no product at all.
+        return shown @ (queries @ keys.transpose(1, 2))[:, None], shown
+
+    def _scale(self) -> float:
+        return self.query.out_features**-0.5
 
 
 class GatedGCN(nn.Module):
@@ -126,13 +150,11 @@ class MEGraphAU(AUHead):
 
     def forward(self, latents: Latents) -> AUOutput:
         """Latents of the visible tokens -> logits, nodes and edges."""
-        valid = latents.valid
-        if valid is None:
-            valid = torch.ones_like(latents.positions, dtype=torch.bool)  # (B, V)
+        valid = latents.valid  # (B, V), None where nothing is padded
         mined = [norm(latents.layers[layer]) for norm, layer in zip(self.norms, self.layers)]
         x = self.reduce(self.dropout(torch.cat(mined, -1)))  # (B, V, C)
-        x = F.relu(self.reduce_norm(x, valid[..., None]))
-        features = F.relu(self.au_norm(self.au_features(x), valid[..., None]))  # (B, V, A·C)
+        x = F.relu(self.reduce_norm(x, valid))
+        features = F.relu(self.au_norm(self.au_features(x), valid))  # (B, V, A·C)
         features = features.unflatten(-1, (-1, x.shape[-1])).transpose(1, 2)  # (B, A, V, C)
         nodes = _mean_over_tokens(features, valid)  # (B, A, C)
         edges = self._edges(features, x, valid)  # (B, A, A, C)
@@ -151,44 +173,45 @@ class MEGraphAU(AUHead):
         """The edge-state classifier, unless a loss asks for edge states."""
         return () if edge_states else self.edge_classifier.parameters()
 
-    def _edges(self, features: Tensor, x: Tensor, valid: Tensor) -> Tensor:
+    def _edges(self, features: Tensor, x: Tensor, valid: Tensor | None) -> Tensor:
         """FAM, then ARM for every pair, a linear layer, batch norm per pair, mean over tokens -> (B, A, A, C).
 
         Only the tokens' mean is wanted, and attention, linear layer and norm are linear in the values: so the mean
-        of the attention is taken first, and no (B, A, A, V, C) tensor is ever made.
+        of the attention is taken first, and no (B, A, A, V, C) tensor is ever made. What FAM shows of an AU is a mean
+        of the face's tokens, so the linear layers behind it are applied to those, once for all AUs.
         """
-        keys = valid[:, None, None]  # (B, 1, 1, V)
-        attention = self.fam.weights(self.fam.query(features), self.fam.key(x)[:, None], keys)  # (B, A, V, V)
-        shown = attention @ self.fam.value(x)[:, None]  # (B, A, V, C)
-        # (B, A, A, V, V): queries from where the edge starts, keys where it ends.
-        attention = self.arm.weights(
-            self.arm.query(shown)[:, None], self.arm.key(shown)[:, :, None], keys[:, None]
-        )
-        values = self.edge(
-            self.arm.value(shown)
-        )  # (B, A, V, C); attention sums to 1: the bias passes through
-        share = _mean_over_tokens(attention, valid)  # (B, A, A, V)
-        edges = share @ values  # (B, A, A, C)
-        return self.edge_norm(edges, moments=lambda: _edge_moments(attention, values, edges, valid))
+        shown = self.fam.attention(features, x, valid)  # (B, A, V, V)
+        seen = self.fam.value(x)  # (B, V, C); a row of `shown` sums to 1, so biases pass through it
+        values = shown @ self.edge(self.arm.value(seen))[:, None]  # (B, A, V, C)
+        gram = None
+        if self.edge_norm.learns:
+            gram = values @ values.transpose(-1, -2)  # (B, A, V, V)
+        # Queries come from where an edge starts, keys from where it ends.
+        queries, keys = self.arm.between(shown, seen)
+        share, squares = PairAttention.apply(queries, keys, gram, valid)  # (B, A, A, V), (A, A)
+        edges = share.to(values.dtype) @ values  # (B, A, A, C)
+        tokens = x.new_full((len(x),), x.shape[1]) if valid is None else valid.sum(1)  # (B,)
+        return self.edge_norm(edges, moments=lambda: _edge_moments(squares, edges, tokens))
 
 
-def _mean_over_tokens(x: Tensor, valid: Tensor) -> Tensor:
-    """(B, …, V, C) -> (B, …, C), over the real tokens of `valid` (B, V); 0 where there is none."""
-    real = valid.to(x.dtype).reshape(len(x), *[1] * (x.ndim - 3), -1, 1)
-    return (x * real).sum(-2) / real.sum(-2).clamp(min=1)
+def _mean_over_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
+    """(B, A, V, C) -> (B, A, C), over the real tokens of `valid` (B, V); 0 where there is none."""
+    if valid is None:
+        return x.sum(2) / max(1, x.shape[2])
+    real = valid.to(x.dtype)
+    return torch.einsum("bavc,bv->bac", x, real / real.sum(1, keepdim=True).clamp(min=1))
 
 
-def _edge_moments(attention: Tensor, values: Tensor, edges: Tensor, valid: Tensor) -> Moments:
-    """Statistics of attention @ values (B, A, A, V, C) per pair, over faces, real tokens and channels.
+def _edge_moments(squares: Tensor, edges: Tensor, tokens: Tensor) -> Moments:
+    """Statistics per pair over faces, real tokens and channels, of what the pair has in common.
 
-    Of the products only their squares' sum is needed: aᵀ(v vᵀ)a for each token's attention a.
+    Args:
+        squares: (A, A), sum of the squares.
+        edges: (B, A, A, C), means over the tokens.
+        tokens: (B,), how many a face has.
     """
-    full = torch.promote_types(values.dtype, torch.float32)
-    attention, values, edges, real = (x.to(full) for x in (attention, values, edges, valid))
-    tokens = real.sum(1)  # (B,)
-    count = tokens.sum() * values.shape[-1]
-    mean = torch.einsum("b,bijc->ij", tokens, edges) / count.clamp(min=1)
-    gram = values @ values.transpose(-1, -2)  # (B, A, V, V)
-    squares = torch.einsum("bijts,bijts,bt->ij", attention @ gram[:, :, None], attention, real)
+    full = squares.dtype
+    tokens, count = tokens.to(full), (tokens.sum() * edges.shape[-1]).to(full)
+    mean = torch.einsum("b,bijc->ij", tokens, edges.to(full)) / count.clamp(min=1)
     var = squares / count.clamp(min=1) - mean.square()
     return Moments(mean[..., None], var.clamp(min=0)[..., None], count.expand(*mean.shape, 1))
