@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 from data_modules.face_data import FaceDataModule
 from data_modules.files import read_yaml, write_parquet
 from data_modules.occlusion.config import OcclusionConfig
+from fau_mae.evaluation.curves import Curves, MethodKey, interval
 from fau_mae.evaluation.ladder import rungs, walk_ladder
 from fau_mae.evaluation.methods import au_method
+from fau_mae.evaluation.scored_run import read_run
 from fau_mae.evaluation.scoring import score_predictions
-from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, interval
 
 CLEAN = MethodKey("clean", "none")
 RANDOM, AIMED = ("patches", "block"), ("au_targeted", "saliency")
@@ -45,9 +46,8 @@ def main() -> None:
         print(f"{checkpoint} is missing: run `make demo` first, or give --run")
         return
     _evaluate(stage, checkpoint, options.run / "store", options.out)
-    results = pd.read_parquet(options.out / "results.parquet")
     _check_areas(options.out / "predictions" / "test" / "clean-none")
-    curves = bootstrap(options.out, results)
+    curves = read_run(options.out).curves()
     _print(curves)
     _draw(curves, options.figure)
     print(options.figure)

@@ -47,10 +47,11 @@ def report_experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def report_page(report_experiments: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from fau_mae.evaluation.scored_run import read_run
     from fau_mae.reports.page import write_report
 
     out = tmp_path_factory.mktemp("page") / "deep" / "report.html"
-    write_report(report_experiments, out)
+    write_report([read_run(one) for one in report_experiments], out)
     return out
 
 

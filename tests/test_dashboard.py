@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from fixtures_results import write_experiment
 
+from fau_mae.evaluation.scored_run import FoldRun, score_run
 from fau_mae.reports import wandb_curves as wandb_log
 
 FauMae = Callable[..., int]
@@ -34,12 +35,12 @@ def _panels(spec: dict[str, Any], view: str) -> list[dict[str, Any]]:
 
 
 def test_every_panel_shows_what_the_evaluation_logs(spec: dict[str, Any], experiments: list[Path]) -> None:
+    scored = score_run(
+        experiments[0], [FoldRun(experiments[0] / "fold1-seed0", 1, 0)], experiment="e", dataset="d"
+    )
     results = pd.read_parquet(experiments[0] / "results.parquet")
     curves = {key for step in wandb_log.curve_steps(results) for key in step}
-    summary = (
-        wandb_log.au_summary(results).keys()
-        | wandb_log.validation_scores([experiments[0] / "fold1-seed0"]).keys()
-    )
+    summary = wandb_log.au_summary(results).keys() | wandb_log.validation_scores(scored).keys()
     lines, bars = _panels(spec, "Run History Line Plot"), _panels(spec, "Bar Chart")
     assert {line["xAxis"] for line in lines} == {"occlusion/severity"} <= curves
     # All of the curves are shown and nothing else; the same of the bars.

@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from data_modules.errors import UserError
 from fau_mae.evaluation.score_table import evaluate_predictions
+from fau_mae.evaluation.scored_run import read_run
 from fau_mae.evaluation.scoring import RESULT_COLUMNS
 from fau_mae.reports.page import write_report
 from fau_mae.reports.terminal import macro_table
@@ -42,7 +43,7 @@ def test_table_with_labels_is_scored_as_scikit_learn_does(table, tmp_path, suffi
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "out" / "results.parquet"), results, check_dtype=False
     )
-    write_report([tmp_path / "out"], tmp_path / "report.html")
+    write_report([read_run(tmp_path / "out")], tmp_path / "report.html")
 
 
 def test_labels_of_their_own_and_validation_rows_and_occlusions(table, tmp_path):

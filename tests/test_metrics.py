@@ -197,12 +197,15 @@ def test_threshold_rules_choose_on_the_stated_validation_faces(run):
         for c in predictions.list_cells(run / "predictions/test")
         if c[:4] == ("clean", "none", "block", 0.75)
     )
-    assert np.array_equal(scoring.Thresholds(run, "by_visibility").of(cell), best("block-0.75"))
     assert np.array_equal(
-        scoring.Thresholds(run, "by_visibility").of(cell._replace(severity=0.3)), best("block-0.25")
+        scoring.Thresholds(run, "by_visibility").of(cell, len(fixtures.AUS)), best("block-0.75")
     )
-    assert np.array_equal(scoring.Thresholds(run, "clean").of(cell), best("none-0.00"))
-    assert scoring.Thresholds(run, "fixed").of(cell) == 0.5
+    assert np.array_equal(
+        scoring.Thresholds(run, "by_visibility").of(cell._replace(severity=0.3), len(fixtures.AUS)),
+        best("block-0.25"),
+    )
+    assert np.array_equal(scoring.Thresholds(run, "clean").of(cell, len(fixtures.AUS)), best("none-0.00"))
+    assert scoring.Thresholds(run, "fixed").of(cell, 5).tolist() == [0.5] * 5
 
 
 def test_predictions_that_do_not_fit_their_labels_are_refused_in_one_line(run, tmp_path):

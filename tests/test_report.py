@@ -14,6 +14,7 @@ from rich.console import Console
 
 from data_modules.errors import UserError
 from fau_mae.evaluation.fold_scores import fold_scores
+from fau_mae.evaluation.scored_run import read_run
 from fau_mae.evaluation.scoring import METRICS, score_predictions
 from fau_mae.reports import page_data as report_data
 from fau_mae.reports.figures import curve_figure
@@ -85,7 +86,7 @@ def test_other_faces_are_not_compared(experiments, tmp_path):
     other = fixtures.write_experiment(
         tmp_path / "other", folds=(3,), subjects=5, frames=12, severities=(0.25,), kinds=("block",)
     )
-    write_report([experiments[0], other], tmp_path / "report.html")
+    write_report([read_run(experiments[0]), read_run(other)], tmp_path / "report.html")
     pairs = {(d["a"][0], d["b"][0]) for d in page_data(tmp_path / "report.html")["differences"]}
     assert pairs == {("0", "0"), ("1", "1")}
 
@@ -98,7 +99,7 @@ def test_methods_of_some_cells_and_seeds_are_shown_where_they_were_measured(tmp_
     fixtures.add_method(folder, "partial-oracle", cells="*-0.25")
     fixtures.add_method(folder, "ablation-oracle", runs="*-seed1")
     fixtures.score_experiment(folder)
-    write_report([folder], tmp_path / "report.html")
+    write_report([read_run(folder)], tmp_path / "report.html")
     data = page_data(tmp_path / "report.html")
     (experiment,) = data["experiments"]
     for method, cells in (("specialist", 4), ("partial", 2), ("ablation", 5)):
@@ -111,7 +112,7 @@ def test_methods_of_some_cells_and_seeds_are_shown_where_they_were_measured(tmp_
     assert set(gaps) == {"patches", "block", "all"} and gaps["block"][0] == [0.25, 0, 0, 0]
 
     results = pd.read_parquet(folder / "results.parquet")
-    scores = fold_scores(folder, results)
+    scores = fold_scores(read_run(folder))
     means = scores[scores["severity"] == "mean"].groupby("method").size()
     assert "partial" not in means and means["specialist"] == means["clean"]
     console = Console(width=120, file=StringIO())
@@ -124,7 +125,7 @@ def test_methods_of_some_cells_and_seeds_are_shown_where_they_were_measured(tmp_
 
 def test_same_results_give_the_same_page(experiments, tmp_path):
     for name in ("once", "again"):
-        write_report(experiments[:1], tmp_path / f"{name}.html")
+        write_report([read_run(experiments[0])], tmp_path / f"{name}.html")
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "once.html").read_bytes()
 
 
@@ -136,7 +137,7 @@ def test_pictures_and_curves_share_the_room_there_is(experiments, monkeypatch):
     monkeypatch.setattr(report_data, "EXAMPLE_BYTES", 2 * round(one_face * 1.5))
     monkeypatch.setattr(report_data, "CURVE_VALUES", 100)
     for folder in experiments:
-        shown = report_data.experiment_data(folder, report_data.read_results(folder), "name", share=0.5)
+        shown = report_data.experiment_data(read_run(folder), "name", share=0.5)
         assert {e["id"] for e in shown["examples"]} == {"11"}
         curve = shown["stages"][0]["curves"]["train/loss"]
         assert len(curve) == 20 and curve[-1][0] == 390
@@ -159,7 +160,7 @@ def test_older_examples_and_runs_that_reconstruct_nothing_are_shown_without(expe
         ("without", examples.assign(reconstruction=None)),
     ):
         table.to_parquet(path)
-        write_report([run], tmp_path / f"{name}.html")
+        write_report([read_run(run)], tmp_path / f"{name}.html")
         shown = page_data(tmp_path / f"{name}.html")["experiments"][0]["examples"]
         assert [base64.b64decode(e["jpeg"]) for e in shown] == examples["jpeg"].tolist()
         assert {e["filled"] for e in shown} == {""}
@@ -169,7 +170,7 @@ def test_without_predictions_the_page_goes_without_intervals(experiments, tmp_pa
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(experiments[0] / "results.parquet", bare)
-    write_report([bare], tmp_path / "report.html")
+    write_report([read_run(bare)], tmp_path / "report.html")
     data = page_data(tmp_path / "report.html")
     assert data["differences"] == [] and "estimates" not in data["experiments"][0]
     assert len(data["experiments"][0]["scores"]) == 25
@@ -193,7 +194,7 @@ def test_threshold_rule_is_recorded_and_changes_f1_alone(experiments):
 
 def test_a_folder_without_results_is_a_user_error_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="holds no results"):
-        write_report([tmp_path], tmp_path / "out" / "report.html")
+        write_report([read_run(tmp_path)], tmp_path / "out" / "report.html")
     assert not (tmp_path / "out").exists()
 
 

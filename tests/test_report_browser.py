@@ -11,6 +11,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
+from fau_mae.evaluation.scored_run import read_run
 from fau_mae.reports.page import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -205,7 +206,7 @@ def test_examples_without_reconstructions_do_not_speak_of_them(browser, report_e
     shutil.copytree(report_experiments[0], run)
     path = run / "fold1-seed0/predictions/test/examples.parquet"
     pd.read_parquet(path).drop(columns="reconstruction").to_parquet(path)
-    write_report([run], tmp_path / "report.html")
+    write_report([read_run(run)], tmp_path / "report.html")
     show(browser, tmp_path / "report.html", 390)
     assert texts(browser, "#faces figcaption") == ["nothing hidden", "25 % hidden", "75 % hidden"]
     assert "autoencoder" not in find(browser, "#faces").text
@@ -290,7 +291,7 @@ def test_results_without_predictions_blind_rows_or_folds(browser, report_experim
     bare.mkdir()
     results = pd.read_parquet(report_experiments[0] / "results.parquet")
     results[results["mask_source"] != "blind"].to_parquet(bare / "results.parquet")
-    write_report([bare], tmp_path / "report.html")
+    write_report([read_run(bare)], tmp_path / "report.html")
     show(browser, tmp_path / "report.html", 390)
     hidden = browser.execute_script(
         "return [...document.querySelectorAll('section[hidden]')].map((s) => s.id)"
@@ -308,7 +309,7 @@ def test_a_method_of_some_severities_has_dashes_and_no_curve_from_clean_faces(
     shutil.copytree(report_experiments[0], folder)
     fixtures.add_method(folder, "specialist-oracle", cells="*-0.25")
     fixtures.score_experiment(folder)
-    write_report([folder], tmp_path / "report.html")
+    write_report([read_run(folder)], tmp_path / "report.html")
     show(browser, tmp_path / "report.html", 1280)
     assert browser.get_log("browser") == []
     names = texts(browser, "#headline tbody td:first-child")

@@ -9,11 +9,13 @@ import fixtures_results as fixtures
 import pandas as pd
 import pytest
 
-from fau_mae.evaluation import comparison, statistics
+from fau_mae.evaluation import comparison
+from fau_mae.evaluation.curves import Curves, Interval, MethodKey, interval
+from fau_mae.evaluation.scored_run import read_run
 from fau_mae.run_folder import RunMemory, write_memory
 from fau_mae.runs.runner import Request
 
-STUDENT = statistics.MethodKey("student", "oracle")
+STUDENT = MethodKey("student", "oracle")
 ABLATIONS = ("harmful", "harmless")
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 
@@ -55,8 +57,8 @@ def results(run: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def curves(run: Path, results: pd.DataFrame) -> statistics.Curves:
-    return statistics.bootstrap(run, results)
+def curves(run: Path) -> Curves:
+    return read_run(run).curves()
 
 
 def tables(document: Path) -> dict[str, list[list[list[str]]]]:
@@ -73,7 +75,7 @@ def number(cell: str) -> float:
     return float(cell.split()[0].strip("*").replace("−", "-"))
 
 
-def shown(found: statistics.Interval) -> str:
+def shown(found: Interval) -> str:
     value, low, high = (f"{figure:.3f}".removeprefix("0") for figure in found)
     return f"{value} <sub>[{low}, {high}]</sub>"
 
@@ -90,8 +92,8 @@ def test_figures_and_intervals_are_those_of_the_results_and_the_bootstrap(docume
             for cell, severity in zip(row, (0.0, 0.25, 0.75)):
                 at = own[(own["severity"] == severity) & own["kind"].isin([kind, "none"])]
                 assert number(cell) == pytest.approx(at[metric].mean(), abs=6e-4)
-                assert cell == shown(statistics.interval(curves.at(STUDENT, kind, severity, metric)))
-            assert row[-1] == shown(statistics.interval(curves.mean(STUDENT, kind, metric)))
+                assert cell == shown(interval(curves.at(STUDENT, kind, severity, metric)))
+            assert row[-1] == shown(interval(curves.mean(STUDENT, kind, metric)))
     *_, floor_row = tables(document)["Macro-F1"][0]
     floor = macro[macro["kind"] != "block"].groupby("severity")["floor_f1"].mean()
     assert floor_row[:2] == ["always positive", "none"]
@@ -111,7 +113,7 @@ def test_what_was_not_measured_is_a_dash_and_ablations_stay_apart(document):
 def test_the_student_is_compared_with_every_rival_and_sure_differences_are_bold(document, curves):
     (table,) = tables(document)["Differences, mean over severities"]
     assert table[0][1:] == ["`patches` AUROC", "`patches` F1", "`block` AUROC", "`block` F1"]
-    blind = statistics.MethodKey("student", "blind")
+    blind = MethodKey("student", "blind")
     compared = {
         "student (oracle) − clean": (STUDENT, ("clean", "none")),
         "student (oracle) − reconstruct (oracle)": (STUDENT, ("reconstruct", "oracle")),
@@ -126,7 +128,7 @@ def test_the_student_is_compared_with_every_rival_and_sure_differences_are_bold(
         if pair is None:  # measured at one severity of two
             assert row[1:] == ["—"] * 4
             continue
-        gaps = comparison.difference_table(curves, pair[0], curves, statistics.MethodKey(*pair[1]))
+        gaps = comparison.difference_table(curves, pair[0], curves, MethodKey(*pair[1]))
         means = gaps[gaps["severity"].isna()].set_index(["kind", "metric"])
         for cell, place in zip(row[1:], places):
             assert number(cell) == pytest.approx(means.loc[place, "value"], abs=6e-4)

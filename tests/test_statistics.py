@@ -11,12 +11,15 @@ from sklearn.metrics import roc_auc_score
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_AUS
 from fau_mae import metrics
-from fau_mae.evaluation import comparison, statistics
-from fau_mae.evaluation.regions import hidden_visible_f1, hidden_visible_table, region_hidden_share
+from fau_mae.evaluation import bootstrap, comparison
+from fau_mae.evaluation.curves import METRICS, Curves, Interval, MethodKey, interval
+from fau_mae.evaluation.regions import hidden_visible_f1, region_hidden_share
+from fau_mae.evaluation.scored_run import read_run
+from fau_mae.evaluation.scoring import Thresholds, scored_cells
 
-STUDENT = statistics.MethodKey("student", "oracle")
-BLIND = statistics.MethodKey("student", "blind")
-CLEAN = statistics.MethodKey("clean", "none")
+STUDENT = MethodKey("student", "oracle")
+BLIND = MethodKey("student", "blind")
+CLEAN = MethodKey("clean", "none")
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +36,27 @@ def results(experiment):
 
 
 @pytest.fixture(scope="module")
-def curves(experiment, results):
-    return statistics.bootstrap(experiment, results, replicates=200)
+def curves(experiment):
+    return read_run(experiment, replicates=200).curves()
 
 
 def test_estimates_are_the_table_s_means_over_folds_and_seeds(curves, results):
     macro = results[results["au"] == "macro"].groupby(["method", "mask_source", "kind", "severity"])
     assert len(macro) == 15
     for cell, rows in macro:
-        for metric in statistics.METRICS:
-            values = curves.at(statistics.MethodKey(*cell[:2]), *cell[2:], metric)
+        for metric in METRICS:
+            values = curves.at(MethodKey(*cell[:2]), *cell[2:], metric)
             assert values[0] == pytest.approx(rows[metric].mean(), abs=1e-9)
             assert not np.isnan(values).any()
 
 
-def test_a_draw_equals_scoring_the_drawn_people_s_faces_again(experiment, results):
+def test_a_draw_equals_scoring_the_drawn_people_s_faces_again(experiment):
     """The bootstrap's matrix products against the plain way: repeat each drawn subject's rows and score."""
-    scored = next(statistics.scored_cells(experiment, results))
+    scored = next(scored_cells(experiment / "fold1-seed0", 1, 0, Thresholds(experiment / "fold1-seed0")))
     people, index = np.unique(scored.faces.subject.astype(str), return_inverse=True)
-    weights = statistics.subject_weights(len(people), 3, np.random.default_rng(5))
+    weights = bootstrap.subject_weights(len(people), 3, np.random.default_rng(5))
     assert (weights.sum(1) == len(people)).all()
-    fast = statistics._resampled(scored, index, weights)
+    fast = bootstrap._resampled(scored, index, weights)
     for draw, weight in enumerate(weights):
         rows = np.repeat(np.arange(len(index)), weight[index].astype(int))
         p, y = scored.faces.probabilities[rows], scored.faces.labels[rows]
@@ -63,8 +66,8 @@ def test_a_draw_equals_scoring_the_drawn_people_s_faces_again(experiment, result
         assert fast["auroc"][draw] == pytest.approx(np.mean(aucs))
 
 
-def test_draws_are_repeatable_and_pair_the_methods(experiment, results, curves):
-    again = statistics.bootstrap(experiment, results, replicates=200)
+def test_draws_are_repeatable_and_pair_the_methods(experiment, curves):
+    again = read_run(experiment, replicates=200).curves()
     cell = ("patches", 0.75)
     assert np.array_equal(again.at(STUDENT, *cell), curves.at(STUDENT, *cell))
     paired = curves.gap(STUDENT, curves, BLIND, *cell, "f1")
@@ -80,14 +83,14 @@ def test_more_people_give_narrower_intervals():
     widths = []
     for people in (8, 80):
         values = np.linspace(-1, 1, people)
-        means = statistics.subject_weights(people, 500, rng) @ values / people
-        found = statistics.interval(means)
+        means = bootstrap.subject_weights(people, 500, rng) @ values / people
+        found = interval(means)
         assert found.value == pytest.approx(values.mean(), abs=1e-9)
         assert found.low < found.value < found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 2
-    assert statistics.Interval(0.1, 0.05, 0.2).excludes_zero
-    assert not statistics.Interval(0.1, -0.05, 0.2).excludes_zero
+    assert Interval(0.1, 0.05, 0.2).excludes_zero
+    assert not Interval(0.1, -0.05, 0.2).excludes_zero
 
 
 def test_derived_figures_of_made_up_curves():
@@ -98,7 +101,7 @@ def test_derived_figures_of_made_up_curves():
         for m in ("f1", "auroc")
     }
     perfect = {(*STUDENT, kind, s, m): {1: np.ones(4)} for (_, _, kind, s, m) in cells}
-    curves = statistics.Curves(cells | perfect, {})
+    curves = Curves(cells | perfect, {})
     assert curves.mean(CLEAN, "block") == pytest.approx(0.4)
     assert curves.retention(CLEAN, "block", 0.5) == pytest.approx(0.75)
     assert curves.robust_f1(CLEAN, "block") == pytest.approx(0.5 * (0.7 + 0.4))
@@ -128,11 +131,11 @@ def two_kinds(tmp_path_factory):
     size = {"subjects": 5, "frames": 12, "severities": (0.25, 0.75), "kinds": ("patches", "block")}
     first = fixtures.write_experiment(root / "first", **size)
     second = fixtures.write_experiment(root / "second", folds=(1, 2), seeds=(3,), **size)
-    return [(folder, pd.read_parquet(folder / "results.parquet")) for folder in (first, second)]
+    return [first, second]
 
 
 def test_mean_over_kinds_is_the_mean_of_what_each_kind_says(two_kinds):
-    curves = statistics.bootstrap(*two_kinds[0], replicates=50)
+    curves = read_run(two_kinds[0], replicates=50).curves()
     summary = comparison.summary_table(curves)
     own = summary[(summary["method"] == "student") & (summary["mask_source"] == "oracle")]
     for metric in ("robust_f1", "relative_drop", "mean_auroc"):
@@ -143,27 +146,27 @@ def test_mean_over_kinds_is_the_mean_of_what_each_kind_says(two_kinds):
 
 
 def test_experiments_are_compared_on_the_faces_and_masks_they_share(two_kinds, tmp_path):
-    first, second = (statistics.bootstrap(*one, replicates=50) for one in two_kinds)
+    first, second = (read_run(one, replicates=50).curves() for one in two_kinds)
     cell = ("block", 0.75)
     assert second.folds(STUDENT) == [1, 2] and first.shared_folds(STUDENT, second, STUDENT) == [1]
     gap = first.gap(STUDENT, second, STUDENT, *cell, "f1")
-    fold1 = two_kinds[1][1].query("fold == 1")
-    alone = statistics.bootstrap(two_kinds[1][0], fold1, replicates=50)
+    alone = read_run(two_kinds[1], replicates=50).curves([(1, 3)])
+    assert alone.folds(STUDENT) == [1]
     assert np.array_equal(gap, first.at(STUDENT, *cell) - alone.at(STUDENT, *cell))
     other_masks = tmp_path / "other"
-    shutil.copytree(two_kinds[0][0], other_masks)
+    shutil.copytree(two_kinds[0], other_masks)
     regions = other_masks / "fold1-seed0/predictions/test/regions/block-0.75.parquet"
     shares = pd.read_parquet(regions)
     shares.assign(AU12=1 - shares["AU12"]).to_parquet(regions)
-    masked = statistics.bootstrap(other_masks, two_kinds[0][1], replicates=50)
+    masked = read_run(other_masks, replicates=50).curves()
     assert first.gap(STUDENT, masked, STUDENT, *cell, "f1") is None
     assert not first.gap(STUDENT, masked, STUDENT, "block", 0.25, "f1").any()
 
 
-def test_relative_drop_takes_the_severities_that_both_were_swept_at():
+def test_relative_drop_takes_the_severities_that_both_were_asked_at():
     cells = {(*CLEAN, "block", s, "f1"): {1: np.full(3, 0.5)} for s in (0.25, 0.5)}
     cells |= {(*STUDENT, "block", s, "f1"): {1: np.full(3, v)} for s, v in ((0.5, 0.75), (0.9, 0.0))}
-    curves = statistics.Curves(cells, {})
+    curves = Curves(cells, {})
     assert curves.relative_drop(STUDENT, "block", CLEAN) == pytest.approx(0.5)
     assert curves.relative_drop(STUDENT, "upper", CLEAN) is None
 
@@ -175,8 +178,8 @@ def test_a_method_of_some_cells_has_the_figures_of_those_cells(experiment, tmp_p
     fixtures.add_method(folder, "specialist-oracle", cells="patches-*")
     fixtures.add_method(folder, "partial-oracle", cells="patches-0.25", wrong=("AU12",))
     fixtures.score_experiment(folder)
-    curves = statistics.bootstrap(folder, pd.read_parquet(folder / "results.parquet"), replicates=20)
-    specialist, partial = (statistics.MethodKey(name, "oracle") for name in ("specialist", "partial"))
+    curves = read_run(folder, replicates=20).curves()
+    specialist, partial = (MethodKey(name, "oracle") for name in ("specialist", "partial"))
     summary = comparison.summary_table(curves)
     found = {name: set(rows["metric"]) for name, rows in summary.groupby("method")}
     assert found["specialist"] == {"f1", "auroc", "mean_f1", "mean_auroc", "relative_drop"}
@@ -190,9 +193,11 @@ def test_a_method_of_some_cells_has_the_figures_of_those_cells(experiment, tmp_p
     assert curves.shared_folds(specialist, curves, STUDENT) == [1, 2]
 
 
-def test_predictions_that_were_never_scored_are_refused(experiment, results):
+def test_predictions_that_were_never_scored_are_refused(experiment, results, tmp_path):
+    shutil.copytree(experiment, tmp_path / "older")
+    results[results["method"] != "clean"].to_parquet(tmp_path / "older/results.parquet")
     with pytest.raises(UserError, match="score the experiment again"):
-        list(statistics.scored_cells(experiment, results[results["method"] != "clean"]))
+        read_run(tmp_path / "older")
 
 
 def test_region_share_is_the_hidden_area_of_the_region():
@@ -216,8 +221,8 @@ def test_hidden_and_visible_f1_part_the_faces_of_each_au():
     assert np.isnan(hidden_visible_f1(right_where_visible, labels, 0.5, np.zeros((200, 3)))[0])
 
 
-def test_hidden_visible_table_covers_the_sweep(experiment, results):
-    table = hidden_visible_table(experiment, results)
+def test_hidden_visible_table_covers_the_ladder(experiment):
+    table = read_run(experiment, replicates=2).hidden_visible()
     assert len(table) == 15
     clean = table[table["severity"] == 0]
     assert clean["hidden_f1"].isna().all() and clean["visible_f1"].between(0, 1).all()

@@ -7,6 +7,7 @@ import pytest
 from fixtures_results import write_experiment
 
 from fau_mae import tracking
+from fau_mae.evaluation.scored_run import ScoredRun
 from fau_mae.reports import wandb_curves as wandb_log
 
 
@@ -89,4 +90,4 @@ def test_curves_hold_every_macro_figure_once_with_the_clean_start_of_each_kind(t
         name = f"occlusion/{row.kind}/{wandb_log.method_label(row.method, row.mask_source)}"
         assert step[f"{name}/auroc"] == row.auroc and step[f"{name}/f1"] == row.f1
         assert f"{name}/auroc" in steps[0]
-    assert wandb_log.validation_scores([]) == {}
+    assert wandb_log.validation_scores(ScoredRun(tmp_path)) == {}

@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
 
 def _results(options: argparse.Namespace) -> None:
     from fau_mae.reports.document import write_results
+    from fau_mae.reports.terminal import watched
 
-    write_results(options.runs, options.out)
+    write_results(options.runs, options.out, watched("Statistics"))
     print(f"{options.out}, {options.out.with_suffix('.csv')}")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
+from fau_mae.evaluation.curves import METRICS, Curves, Floats, Interval, MethodKey, interval
 from fau_mae.evaluation.names import CLEAN_KIND
-from fau_mae.evaluation.statistics import METRICS, Curves, Floats, Interval, MethodKey, interval
 
 ALL_KINDS = "all"  # the mean over the kinds of occlusion
 BASE_METHOD = "clean"

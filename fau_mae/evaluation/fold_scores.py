@@ -1,26 +1,26 @@
 """The table a paper prints: macro-F1 and macro-AUROC as mean over folds and seeds, each fold, each seed, interval."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fau_mae.evaluation.statistics import METRICS, MethodKey, bootstrap, interval
+from fau_mae.evaluation.curves import METRICS, MethodKey, interval
+from fau_mae.evaluation.scored_run import ScoredRun
 
 ALL = "mean"  # in place of a severity: the mean over the severities above 0
 
 
-def fold_scores(run: Path, results: pd.DataFrame) -> pd.DataFrame:
-    """One row per method × mask source × kind × severity × metric, from a run's results and stored predictions.
+def fold_scores(run: ScoredRun) -> pd.DataFrame:
+    """One row per method × mask source × kind × severity × metric, of a run.
 
     Columns: `mean` over folds and seeds, `low` and `high` of its 95 % interval (people resampled, see
-    `statistics`), `fold<k>` = mean over that fold's seeds, `seed<s>` = mean over that seed's folds. Severity is a
-    number or `mean`: over the severities above 0, for methods that were swept at all of them.
+    `Bootstrap`), `fold<k>` = mean over that fold's seeds, `seed<s>` = mean over that seed's folds. Severity is a
+    number or `mean`: over the severities above 0, for methods that were asked at all of them.
     """
-    macro = results[results["au"] == "macro"]
+    macro = run.results[run.results["au"] == "macro"]
     keys = ["method", "mask_source", "kind", "severity", "fold", "seed"]
     macro = macro[keys + list(METRICS)].astype({"severity": object})
-    curves = bootstrap(run, results)
+    curves = run.curves()
     whole = [curves.covers(MethodKey(*key[:2]), key[2]) for key in zip(*(macro[key] for key in keys[:3]))]
     over = macro[whole].groupby([k for k in keys if k != "severity"], as_index=False)
     macro = pd.concat([macro, over[list(METRICS)].mean().assign(severity=ALL)], ignore_index=True)

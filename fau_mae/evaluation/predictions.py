@@ -62,7 +62,7 @@ def read_labels(folder: Path) -> pd.DataFrame:
     """Labels of one split: index sample_id, columns subject and one per AU; repeated faces once."""
     path = folder / "labels.parquet"
     if not path.is_file():
-        raise UserError(f"{path} is missing: run the occlusion sweep of this run first")
+        raise UserError(f"{path} is missing: run the occlusion ladder of this run first")
     return read_parquet(path).drop_duplicates("sample_id").set_index("sample_id").sort_index()
 
 
@@ -90,6 +90,15 @@ def read_predictions(path: Path, labels: pd.DataFrame) -> Predictions:
         probabilities=probabilities,
         labels=known[list(aus)].to_numpy(np.int8),
     )
+
+
+def read_regions(cell: Cell, faces: Predictions) -> NDArray[np.float64] | None:
+    """(N, A) hidden share of each AU's region of the face, where the ladder left it (see regions.py)."""
+    path = cell.path.parent.parent / "regions" / cell.path.name
+    if not path.is_file():
+        return None
+    shares = read_parquet(path).drop_duplicates("sample_id").set_index("sample_id")
+    return shares.loc[faces.sample_id, list(faces.aus)].to_numpy(np.float64)
 
 
 def write_labels(data: FaceDataModule, split: str, folder: Path) -> None:

@@ -1,19 +1,16 @@
 """Which AUs could be seen at all: results split by whether an AU's region of the face is hidden.
 
-The sweep may leave `predictions/<split>/regions/<kind>-<severity>.parquet` (sample_id, one column per AU =
+The ladder leaves `predictions/<split>/regions/<kind>-<severity>.parquet` (sample_id, one column per AU =
 hidden share of that AU's region, 0-1); it is the same for every method, as all walk the same masks.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from data_modules.facs import au_region
 from fau_mae import metrics
-from fau_mae.evaluation.statistics import region_shares, scored_cells
 
 HIDDEN_FROM = 0.5  # an AU counts as hidden when at least this share of its region is
 MIN_POSITIVES = 10  # an AU with fewer positive faces in a group says nothing there
@@ -47,17 +44,3 @@ def hidden_visible_f1(
         enough = counts.tp + counts.fn >= MIN_POSITIVES
         means.append(float(metrics.macro(np.where(enough, metrics.f1_score(counts), np.nan))))
     return means[0], means[1]
-
-
-def hidden_visible_table(experiment: Path, results: pd.DataFrame) -> pd.DataFrame:
-    """method, mask_source, kind, severity, hidden_f1, visible_f1: means of runs; empty without regions."""
-    rows = []
-    for scored in scored_cells(experiment, results):
-        share = region_shares(scored)
-        if share is not None:
-            found = hidden_visible_f1(
-                scored.faces.probabilities, scored.faces.labels, scored.thresholds, share
-            )
-            rows.append((*scored.cell[:4], *found))
-    columns = ["method", "mask_source", "kind", "severity", "hidden_f1", "visible_f1"]
-    return pd.DataFrame(rows, columns=columns).groupby(columns[:4], sort=False, as_index=False).mean()

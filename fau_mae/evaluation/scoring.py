@@ -1,8 +1,9 @@
 """From stored predictions to the long results table: thresholds, scores of a cell, the table of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,53 +13,79 @@ from data_modules.errors import UserError
 from data_modules.occlusion.spec import PROTOCOL_VERSION
 from fau_mae import metrics
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key
-from fau_mae.evaluation.predictions import Cell, Predictions, list_cells, read_labels, read_predictions
+from fau_mae.evaluation.predictions import (
+    Cell,
+    Predictions,
+    list_cells,
+    read_labels,
+    read_predictions,
+    read_regions,
+)
 
 ThresholdRule = Literal["by_visibility", "clean", "fixed"]
-
-
 THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
-
-
 METRICS = ("f1", "precision", "recall", "accuracy", "auroc", "average_precision", "ece", "floor_f1")
-
-
 KEYS = ("experiment", "dataset", "fold", "seed", "method", "mask_source", "kind", "severity", "au")
-
-
 COUNTS = ("n", "positives", "threshold", "threshold_rule")
-
-
 RESULT_COLUMNS = (*KEYS, *COUNTS, *METRICS, "protocol_version", "checkpoint")
+
+
+class ScoredCell(NamedTuple):
+    """A predictions file of one fold and seed, with the thresholds that its F1 is told by."""
+
+    fold: int
+    seed: int
+    cell: Cell
+    faces: Predictions
+    thresholds: NDArray[np.float64]  # (A,)
+    # (N, A) hidden share of each AU's region, where the ladder left it
+    hidden_regions: NDArray[np.float64] | None
 
 
 class Thresholds:
     """Per-AU decision thresholds of every cell, chosen on the validation subjects of the training fold.
 
-    `by_visibility`: highest F1 on validation faces under the same kind and severity (the nearest severity
-    that was swept, if that one was not), since probabilities shrink towards the prior when little is seen;
-    `clean`: highest F1 on clean validation faces; `fixed`: .5.
+    `by_visibility`: highest F1 on validation faces under the same kind and severity (the nearest severity of
+    this method's ladder, if that one was not on it), since probabilities shrink towards the prior when little is
+    seen; `clean`: highest F1 on clean validation faces; `fixed`: .5. A validation file is read once, when it is needed.
     """
 
     def __init__(self, run_dir: Path, rule: ThresholdRule = "by_visibility") -> None:
         self.rule = rule
-        self._chosen: dict[Path, NDArray[np.float64]] = {}
+        self._folder = run_dir / "predictions" / "validation"
+        self._known: dict[Path, tuple[NDArray[np.float64], float]] = {}
         if rule not in THRESHOLD_RULES:
             raise UserError(f"no threshold rule {rule!r}: use one of {', '.join(THRESHOLD_RULES)}")
         if rule != "fixed":
-            folder = run_dir / "predictions" / "validation"
-            self._labels = read_labels(folder)
-            self._cells = list_cells(folder)
+            self._labels = read_labels(self._folder)  # missing ones are refused before anything is scored
 
-    def of(self, cell: Cell) -> NDArray[np.float64] | float:
-        """(A,) thresholds for a test cell, or .5 under the rule `fixed`."""
-        if self.rule == "fixed":
-            return 0.5
-        source = self._source(cell)
-        if source.path not in self._chosen:
-            faces = read_predictions(source.path, self._labels)
-            self._chosen[source.path] = metrics.best_thresholds(faces.probabilities, faces.labels)
-        return self._chosen[source.path]
+    @cached_property
+    def _labels(self) -> pd.DataFrame:
+        return read_labels(self._folder)
+
+    @cached_property
+    def _cells(self) -> list[Cell]:
+        return list_cells(self._folder)
+
+    def of(self, cell: Cell, aus: int) -> NDArray[np.float64]:
+        """(A,) thresholds for a test cell of `aus` action units."""
+        return np.full(aus, 0.5) if self.rule == "fixed" else self._read(self._source(cell))[0]
+
+    def validation_auroc(self) -> dict[tuple[str, str], list[float]]:
+        """(method, mask source) -> macro-AUROC on validation people, one per rung: what settings may be chosen by."""
+        found: dict[tuple[str, str], list[float]] = {}
+        for cell in self._cells:
+            found.setdefault((cell.method, cell.mask_source), []).append(self._read(cell)[1])
+        return found
+
+    def _read(self, cell: Cell) -> tuple[NDArray[np.float64], float]:
+        """Best thresholds (A,), and macro-AUROC, of a validation cell."""
+        if cell.path not in self._known:
+            faces = read_predictions(cell.path, self._labels)
+            auroc = metrics.au_scores(faces.probabilities, faces.labels, 0.5)["auroc"]
+            best = metrics.best_thresholds(faces.probabilities, faces.labels)
+            self._known[cell.path] = (best, float(metrics.macro(auroc)))
+        return self._known[cell.path]
 
     def _source(self, cell: Cell) -> Cell:
         severity = cell.severity if self.rule == "by_visibility" else 0.0
@@ -66,12 +93,12 @@ class Thresholds:
         if not own:
             raise UserError(
                 f"no validation predictions of {cell.method}-{cell.mask_source} to choose thresholds on; "
-                "sweep the validation split too, or use the threshold rule `fixed`"
+                "walk the ladder on the validation split too, or use the threshold rule `fixed`"
             )
         if self.rule == "clean" and not any(c.severity == 0 for c in own):
             raise UserError(
                 f"no validation predictions of {cell.method}-{cell.mask_source} on clean faces; "
-                "sweep severity 0 too, or use the threshold rule `by_visibility`"
+                "take severity 0 into the ladder, or use the threshold rule `by_visibility`"
             )
         return min(own, key=lambda c: (abs(c.severity - severity), c.kind != cell.kind, kind_key(c.kind)))
 
@@ -120,33 +147,49 @@ def score_predictions(
     Raises:
         UserError: predictions or labels are missing or do not fit together.
     """
+    thresholds = Thresholds(run_dir, threshold_rule)
+    rows = [cell_rows(scored, checkpoints or {}) for scored in scored_cells(run_dir, fold, seed, thresholds)]
+    return results_table(rows, experiment, dataset, threshold_rule)
+
+
+def scored_cells(run_dir: Path, fold: int, seed: int, thresholds: Thresholds) -> Iterator[ScoredCell]:
+    """The test predictions of one fold and seed with their thresholds; each file is read once."""
     folder = run_dir / "predictions" / "test"
     labels, cells = read_labels(folder), list_cells(folder)
     if not cells:
-        raise UserError(f"{folder} holds no predictions: run the occlusion sweep of this run first")
-    thresholds = Thresholds(run_dir, threshold_rule)
-    tables = []
+        raise UserError(f"{folder} holds no predictions: run the occlusion ladder of this run first")
     for cell in cells:
-        rows = score_cell(read_predictions(cell.path, labels), thresholds.of(cell))
-        tables.append(
-            rows.assign(
-                method=cell.method,
-                mask_source=cell.mask_source,
-                kind=cell.kind,
-                severity=cell.severity,
-                checkpoint=(checkpoints or {}).get(cell.method, ""),
-            )
+        faces = read_predictions(cell.path, labels)
+        yield ScoredCell(
+            fold, seed, cell, faces, thresholds.of(cell, len(faces.aus)), read_regions(cell, faces)
         )
-    results = pd.concat(tables, ignore_index=True).assign(
+
+
+def cell_rows(scored: ScoredCell, checkpoints: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of one cell in the results table; see `results_table` for what they lack."""
+    method, mask_source, kind, severity, _ = scored.cell
+    return score_cell(scored.faces, scored.thresholds).assign(
+        fold=scored.fold,
+        seed=scored.seed,
+        method=method,
+        mask_source=mask_source,
+        kind=kind,
+        severity=severity,
+        checkpoint=checkpoints.get(method, ""),
+    )
+
+
+def results_table(
+    rows: Sequence[pd.DataFrame], experiment: str, dataset: str, threshold_rule: ThresholdRule
+) -> pd.DataFrame:
+    """The rows of all cells as one table with the columns `RESULT_COLUMNS`."""
+    results = pd.concat(rows, ignore_index=True).assign(
         experiment=experiment,
         dataset=dataset,
-        fold=fold,
-        seed=seed,
         threshold_rule=threshold_rule,
         protocol_version=PROTOCOL_VERSION,
     )
-    counts = ["n", "positives"]
-    return results[list(RESULT_COLUMNS)].astype(dict.fromkeys(counts, np.int64))
+    return results[list(RESULT_COLUMNS)].astype(dict.fromkeys(["n", "positives"], np.int64))
 
 
 def with_shared_clean(results: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """`fau-mae dashboard`: a W&B workspace that compares methods over occlusion levels, built from finished runs.
 
-It shows the `evaluate` runs that `fau-mae run` logs (evaluation/wandb_log.py): each method's AUROC and F1 against the
+It shows the `evaluate` runs that `fau-mae run` logs (reports/wandb_curves.py): each method's AUROC and F1 against the
 hidden share, with mean and range over folds and seeds; the action units; faces; the results table.
 """
 
@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.files import check_file, read_parquet, write_json
+from data_modules.files import check_file, write_json
 from fau_mae import tracking
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
+from fau_mae.evaluation.scored_run import read_results
 from fau_mae.reports.wandb_curves import CURVES, may_show, method_label
 
 try:
@@ -41,7 +42,7 @@ def make_dashboard(
     """
     if spec is not None:
         check_file(spec, runs)
-    results = read_results(runs)
+    results = pd.concat([read_results(run) for run in runs], ignore_index=True)
     if spec is not None:
         workspace = build_workspace(results, entity or os.environ.get("WANDB_ENTITY", ""), project, name)
         write_json(spec, specification(workspace))
@@ -58,17 +59,6 @@ def make_dashboard(
     workspace = build_workspace(results, entity, project, name)
     workspace.save()
     print(workspace.url)
-
-
-def read_results(runs: Sequence[Path]) -> pd.DataFrame:
-    """The results tables of finished runs as one. Raises `UserError` for a folder without one."""
-    tables = []
-    for run in runs:
-        path = run / "results.parquet"
-        if not path.is_file():
-            raise UserError(f"{run} holds no results.parquet: give the folder of a finished experiment")
-        tables.append(read_parquet(path))
-    return pd.concat(tables, ignore_index=True)
 
 
 def build_workspace(results: pd.DataFrame, entity: str, project: str, name: str) -> workspaces.Workspace:

@@ -9,11 +9,10 @@ import pandas as pd
 
 from data_modules.errors import UserError
 from data_modules.files import check_file, read_text, write_csv, write_text
-from fau_mae.evaluation.predictions import read_labels
+from fau_mae.evaluation.bootstrap import REPLICATES
+from fau_mae.evaluation.scored_run import ScoredRun, Watch, read_run
 from fau_mae.evaluation.scoring import KEYS
-from fau_mae.evaluation.statistics import REPLICATES, bootstrap, run_folders
 from fau_mae.reports.markdown import ablation_table, comparison_tables
-from fau_mae.reports.page_data import read_results
 from fau_mae.run_folder import RunMemory, read_memory
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -25,11 +24,11 @@ the true one; `blind`: estimates it; `none`: uses none. Differences: paired on t
 interval excludes 0. —: not measured."""
 
 
-def write_results(runs: Sequence[Path], out: Path) -> None:
+def write_results(folders: Sequence[Path], out: Path, watch: Watch = iter) -> None:
     """Replace the tables of a Markdown document, or add them, and write the figures beside it as CSV.
 
     Args:
-        runs: folders of finished runs, with their predictions.
+        folders: of finished runs, with their predictions.
         out: the document, `.md`. What stands outside the lines `BEGIN` and `END` is left as it is; a document that
             lacks them gets them at its end.
 
@@ -42,12 +41,12 @@ def write_results(runs: Sequence[Path], out: Path) -> None:
         raise UserError(f"--out {out}: the name must end in .md; the CSV is written beside it")
     _check_outputs(out)
     before, after = _around_tables(out)
-    memories = [_memory(run) for run in runs]
+    memories = [_memory(folder) for folder in folders]
     sections, figures = [], []
-    for run, name, memory in zip(runs, _names(runs, memories), memories):
-        results = read_results(run)
-        sections.append(_section(run, name, memory, results))
-        figures.append(results[results["au"] == "macro"].assign(experiment=name))
+    for folder, name, memory in zip(folders, _names(folders, memories), memories):
+        run = read_run(folder, watch)
+        sections.append(_section(run, name, memory))
+        figures.append(run.results[run.results["au"] == "macro"].assign(experiment=name))
     table = pd.concat(figures, ignore_index=True).drop(columns="checkpoint")
     table = table.sort_values(list(KEYS), kind="stable").round(4)
     write_csv(out.with_suffix(".csv"), table)
@@ -99,14 +98,13 @@ def _memory(run: Path) -> RunMemory:
     return memory
 
 
-def _section(run: Path, name: str, memory: RunMemory, results: pd.DataFrame) -> str:
+def _section(run: ScoredRun, name: str, memory: RunMemory) -> str:
     """Heading, what was run on whom, tables."""
-    labels = [read_labels(folder / "predictions" / "test") for folder in run_folders(run, results).values()]
-    tested = pd.concat([table["subject"] for table in labels])
+    results = run.results
     facts = [
         f"data: {', '.join(sorted(results['dataset'].unique()))}",
         *_seeds_and_folds(results),
-        f"{tested.nunique()} test people, {tested.index.nunique()} test faces",
+        f"{len(run.people)} test people, {len(run.faces)} test faces",
         f"{results['au'].nunique() - 1} action units",
         f"thresholds {', '.join(sorted(results['threshold_rule'].unique()))}",
     ]
@@ -116,14 +114,13 @@ def _section(run: Path, name: str, memory: RunMemory, results: pd.DataFrame) -> 
     macro = results[results["au"] == "macro"]
     floor = macro.groupby(["kind", "severity"])["floor_f1"].mean().to_dict()
     ablations = set(memory.ablations) & set(results["method"])
-    curves = bootstrap(run, results)
-    parts.append(comparison_tables(curves, floor, ablations))
+    parts.append(comparison_tables(run.curves(), floor, ablations))
     if ablations:
         # Often of fewer seeds than the methods: they are compared with the student of the same.
         ablated = results[results["method"].isin(ablations)][["fold", "seed"]].drop_duplicates()
         same = results.merge(ablated, on=["fold", "seed"])
         parts.append(f"### Ablations, mean over severities, {' and '.join(_seeds_and_folds(same))}")
-        parts.append(ablation_table(curves if len(same) == len(results) else bootstrap(run, same), ablations))
+        parts.append(ablation_table(run.curves(set(ablated.itertuples(index=False, name=None))), ablations))
     return "\n\n".join(parts)
 
 

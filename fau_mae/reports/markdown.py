@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from fau_mae.evaluation.comparison import difference_table
+from fau_mae.evaluation.curves import Curves, Interval, MethodKey, interval
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
-from fau_mae.evaluation.statistics import Curves, Interval, MethodKey, interval
 
 STUDENT, BLIND_STUDENT = MethodKey("student", "oracle"), MethodKey("student", "blind")
 REFERENCE = MethodKey("reference", "oracle")

@@ -6,48 +6,31 @@ loads nothing from anywhere.
 
 import json
 import re
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from data_modules.errors import UserError
 from data_modules.facs import AUS, au_name
-from data_modules.files import check_file, read_text, write_text
+from data_modules.files import read_text, write_text
 from fau_mae import __version__
-from fau_mae.reports.page_data import (
-    differences,
-    experiment_data,
-    has_predictions,
-    prediction_data,
-    read_results,
-)
+from fau_mae.evaluation.scored_run import ScoredRun
+from fau_mae.reports.page_data import differences, experiment_data
 
 SCRIPTS = ("charts.js", "tables.js", "results.js", "faces.js", "training.js", "page.js")
 
 
-def write_report(runs: list[Path], out: Path) -> None:
-    """Compare experiments in one HTML file.
+def write_report(runs: Sequence[ScoredRun], out: Path) -> None:
+    """Compare runs in one HTML file; where predictions are gone and the table is left, it goes without intervals.
 
     Args:
-        runs: experiment folders, each with `results.parquet` and `fold<k>-seed<s>` folders beside it. Where the
-            predictions are gone and the table is left, the page goes without intervals.
+        runs: as `read_run` reads them.
         out: the file to write; replaced as a whole once the page is ready.
-
-    Raises:
-        UserError: a folder holds no results, or predictions that do not fit them.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {out}: the name must end in .html")
-    check_file(out)
-    experiments, curves = [], {}
-    for number, (run, name) in enumerate(zip(runs, _distinct_names(runs))):
-        results = read_results(run)
-        data = experiment_data(run, results, name, share=1 / len(runs))
-        if has_predictions(run, results):
-            more, curves[number] = prediction_data(run, results)
-            data |= more
-        experiments.append(data)
+    names = _distinct_names([run.folder for run in runs])
+    experiments = [experiment_data(run, name, share=1 / len(runs)) for run, name in zip(runs, names)]
+    curves = {number: run.curves() for number, run in enumerate(runs) if run.has_predictions}
     page = {
         "version": __version__,
         "experiments": experiments,
@@ -70,8 +53,8 @@ def _text(part: Traversable) -> str:
     return read_text(part)
 
 
-def _distinct_names(runs: list[Path]) -> list[str]:
+def _distinct_names(folders: Sequence[Path]) -> list[str]:
     """Folder names, with the parent's name in front where two experiments share one."""
-    folders = [run.resolve() for run in runs]
+    folders = [folder.resolve() for folder in folders]
     names = [folder.name for folder in folders]
     return [f.name if names.count(f.name) == 1 else f"{f.parent.name}/{f.name}" for f in folders]

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_modules.errors import UserError
 from data_modules.files import read_json, read_parquet, read_yaml
-from fau_mae import metrics
 from fau_mae.evaluation.comparison import difference_table, summary_table
+from fau_mae.evaluation.curves import Curves, MethodKey
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
-from fau_mae.evaluation.regions import hidden_visible_table
+from fau_mae.evaluation.scored_run import CELL, ScoredRun
 from fau_mae.evaluation.scoring import METRICS
-from fau_mae.evaluation.statistics import Curves, MethodKey, bootstrap, run_folders, scored_cells
 from fau_mae.run_folder import read_memory
 
 CURVE_VALUES = 150_000  # points of training curves in one page, shared by its experiments
@@ -25,43 +23,27 @@ CURVE_POINTS = 200  # points kept of each training curve, where that many fit
 EXAMPLE_BYTES = 4_000_000  # pictures in one page, shared by its experiments
 EXAMPLES_PER_RUN = 4
 STAGE_ORDER = ("pretrain", "teacher", "augmented", "dropped", "student", "specialist")
-CELL = ["method", "mask_source", "kind", "severity"]
 
 
-def read_results(experiment: Path) -> pd.DataFrame:
-    """The results table of an experiment folder. Raises `UserError` if there is none."""
-    path = experiment / "results.parquet"
-    if not path.is_file():
-        raise UserError(f"{experiment} holds no results.parquet: give the folder of a finished experiment")
-    return read_parquet(path)
-
-
-def has_predictions(experiment: Path, results: pd.DataFrame) -> bool:
-    """Whether the predictions of every fold and seed are still there, so that intervals can be computed."""
-    return all(
-        (folder / "predictions" / "test").is_dir() for folder in run_folders(experiment, results).values()
-    )
-
-
-def experiment_data(experiment: Path, results: pd.DataFrame, name: str, share: float) -> dict[str, Any]:
-    """What the page needs of an experiment folder and can be had without its predictions.
+def experiment_data(run: ScoredRun, name: str, share: float) -> dict[str, Any]:
+    """What the page shows of a run; without predictions it goes without intervals.
 
     Args:
         name: what it is called in the page.
         share: of the page's room for pictures and training curves, 0-1.
     """
-    folders = run_folders(experiment, results)
+    results, folders = run.results, run.folders
     first = next(iter(folders.values()))
     kinds = sorted((kind for kind in results["kind"].unique() if kind != CLEAN_KIND), key=kind_key)
     aus = [au for au in results["au"].unique() if au != "macro"]
-    return {
+    data = {
         "name": name,
         "datasets": sorted(results["dataset"].unique()),
         "protocol": sorted(int(version) for version in results["protocol_version"].unique()),
         "thresholds": sorted(results["threshold_rule"].unique()) if "threshold_rule" in results else [],
         "runs": [{"fold": fold, "seed": seed} for fold, seed in folders],
         "methods": _methods(results),
-        "ablations": _ablations(experiment),
+        "ablations": _ablations(run.folder),
         "kinds": kinds,
         "aus": aus,
         "scores": _scores(results, aus, list(folders)),
@@ -69,6 +51,7 @@ def experiment_data(experiment: Path, results: pd.DataFrame, name: str, share: f
         "mask_quality": _mask_quality(list(folders.values())),
         "examples": _examples(first, round(EXAMPLE_BYTES * share)),
     }
+    return data | _prediction_data(run) if run.has_predictions else data
 
 
 def _methods(results: pd.DataFrame) -> list[dict[str, str]]:
@@ -103,13 +86,8 @@ def _scores(results: pd.DataFrame, aus: list[str], pairs: list[tuple[int, int]])
     return records
 
 
-def prediction_data(experiment: Path, results: pd.DataFrame) -> tuple[dict[str, Any], Curves]:
-    """Intervals, hidden against visible AUs, reliability; and the curves, to compare experiments by.
-
-    Raises:
-        UserError: predictions that do not fit the results.
-    """
-    curves = bootstrap(experiment, results)
+def _prediction_data(run: ScoredRun) -> dict[str, Any]:
+    """Intervals, hidden against visible AUs, reliability."""
     estimates = [
         {
             "m": f"{row.method}-{row.mask_source}",
@@ -118,15 +96,14 @@ def prediction_data(experiment: Path, results: pd.DataFrame) -> tuple[dict[str, 
             "metric": row.metric,
             "v": _numbers((row.value, row.low, row.high)),
         }
-        for row in summary_table(curves).itertuples()
+        for row in summary_table(run.curves()).itertuples()
     ]
     regions = [
         {"m": f"{r.method}-{r.mask_source}", "k": r.kind, "s": r.severity}
         | {"hidden": _number(r.hidden_f1), "visible": _number(r.visible_f1)}
-        for r in hidden_visible_table(experiment, results).itertuples()
+        for r in run.hidden_visible().itertuples()
     ]
-    reliability = _reliability(experiment, results)
-    return {"estimates": estimates, "regions": regions, "reliability": reliability}, curves
+    return {"estimates": estimates, "regions": regions, "reliability": _reliability(run)}
 
 
 def differences(curves: dict[int, Curves]) -> list[dict[str, Any]]:
@@ -158,17 +135,16 @@ def _series(number: int, key: MethodKey) -> str:
     return f"{number}/{key.method}-{key.mask_source}"
 
 
-def _reliability(experiment: Path, results: pd.DataFrame) -> list[dict[str, Any]]:
+def _reliability(run: ScoredRun) -> list[dict[str, Any]]:
     """Per cell and probability bin, over all AUs, folds and seeds: [mean probability, rate of positives]."""
-    sums: dict[tuple[str, str, float], Any] = {}
-    for scored in scored_cells(experiment, results):
-        method, mask, kind, severity, _ = scored.cell
-        bins = metrics.reliability_bins(scored.faces.probabilities, scored.faces.labels)
-        key = (f"{method}-{mask}", kind, severity)
-        sums[key] = sums.get(key, 0) + bins
     return [
-        {"m": m, "k": k, "s": s, "bins": [[_number(p / n), _number(y / n)] for n, p, y in bins if n]}
-        for (m, k, s), bins in sums.items()
+        {
+            "m": f"{m}-{mask}",
+            "k": k,
+            "s": s,
+            "bins": [[_number(p / n), _number(y / n)] for n, p, y in bins if n],
+        }
+        for (m, mask, k, s), bins in run.reliability.items()
     ]
 
 
@@ -242,7 +218,7 @@ def _curves(table: pd.DataFrame, room: int) -> dict[str, list[tuple[float, float
 def _examples(folder: Path, room: int) -> list[dict[str, Any]]:
     """Faces of `predictions/test/examples.parquet`, as many as fit into `room` bytes.
 
-    Columns: kind, severity, sample_id, jpeg (bytes), reconstruction (a JPEG or None; older sweeps have no such
+    Columns: kind, severity, sample_id, jpeg (bytes), reconstruction (a JPEG or None; older runs have no such
     column), and as JSON probabilities {method: {AU: p}}, where the method may carry its mask source
     (`student-blind`), and labels {AU: 1 / 0 / -1}.
     """

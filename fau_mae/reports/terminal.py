@@ -1,13 +1,23 @@
 """Tables for the terminal: methods by severity, and folds and seeds beside their mean."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from rich.progress import track
 from rich.table import Table
 
+from fau_mae.evaluation.curves import METRICS
 from fau_mae.evaluation.fold_scores import ALL
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
 from fau_mae.evaluation.scoring import with_shared_clean
-from fau_mae.evaluation.statistics import METRICS
+
+
+def watched(what: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """What shows on the terminal how far a loop is, and is gone at its end."""
+    return partial(track, description=what, transient=True)
 
 
 def macro_table(results: pd.DataFrame) -> list[Table]:

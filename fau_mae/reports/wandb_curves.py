@@ -1,9 +1,9 @@
-"""The occlusion sweep of a run on W&B: curves over severity, figures per AU, the long table, faces with predictions."""
+"""The occlusion ladder of a run on W&B: curves over severity, scores per AU, the long table, faces with predictions."""
 
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import wandb
 from PIL import Image
 
 from data_modules.files import read_parquet, write_text
-from fau_mae import metrics, tracking
-from fau_mae.evaluation.predictions import list_cells, read_labels, read_predictions
+from fau_mae import tracking
+from fau_mae.evaluation.scored_run import Pair, ScoredRun
 from fau_mae.evaluation.scoring import with_shared_clean
 
 CURVES = ("auroc", "f1")
@@ -28,32 +28,34 @@ def method_label(method: str, mask_source: str) -> str:
     return method if mask_source == "none" else f"{method}-{mask_source}"
 
 
-def log_evaluation(folder: Path, results: pd.DataFrame, config: Mapping[str, Any]) -> None:
+def log_evaluation(run: ScoredRun, pair: Pair, config: Mapping[str, Any]) -> None:
     """One W&B run of job type `evaluate` for one fold and seed; once.
 
     Args:
-        folder: of the fold and seed; the run's files go to `evaluate/` in it.
-        results: its rows of the results table.
+        pair: which; the W&B run's files go to `evaluate/` in its folder.
         config: settings to show with the run.
 
     Logged: `occlusion/<kind>/<method>/{auroc,f1}` and faces over `occlusion/severity`; in the summary
     `au/<method>/<AU>` (mean AUROC over occluded rungs) and `val/<method>/auroc`; the table `results`.
     """
+    folder = run.folders[pair]
     done = folder / "evaluate" / LOGGED
     if done.exists():
         return
+    own = (run.results["fold"] == pair[0]) & (run.results["seed"] == pair[1])
+    results = run.results[own]
     experiment, dataset, fold, seed = results[["experiment", "dataset", "fold", "seed"]].iloc[0]
     kinds = [kind for kind in results["kind"].unique() if kind != "none"]
-    run = tracking.evaluation_run(
+    logged = tracking.evaluation_run(
         folder / "evaluate", experiment, int(fold), int(seed), dataset, kinds, _plain(config)
     )
-    with run:
+    with logged:
         faces = _faces(folder) if may_show(dataset) else {}
         for step in curve_steps(results):
             pictures = faces.get(step["occlusion/severity"], {})
-            run.log({**step, **pictures})
-        run.log({"results": wandb.Table(dataframe=_with_labels(results))})
-        run.summary.update({**au_summary(results), **validation_scores([folder])})
+            logged.log({**step, **pictures})
+        logged.log({"results": wandb.Table(dataframe=_with_labels(results))})
+        logged.summary.update({**au_summary(results), **validation_scores(run, [pair])})
     write_text(done, "")
 
 
@@ -80,23 +82,17 @@ def au_summary(results: pd.DataFrame) -> dict[str, float]:
     return {f"au/{method_label(method, mask)}/{au}": float(v) for (method, mask, au), v in means.items()}
 
 
-def validation_scores(folders: Sequence[Path]) -> dict[str, float]:
+def validation_scores(run: ScoredRun, pairs: Collection[Pair] | None = None) -> dict[str, float]:
     """`val/<method>/auroc`: macro AUROC on validation people, mean over the method's rungs, folds and seeds.
 
-    What settings may be chosen by: no test face takes part. A method that was swept on some rungs only, such as
+    What settings may be chosen by: no test face takes part. A method that was asked on some rungs only, such as
     `specialist`, is not to be compared with the others here.
     """
     values: dict[str, list[float]] = {}
-    for folder in folders:
-        split = folder / "predictions" / "validation"
-        labels = read_labels(split)
-        for cell in list_cells(split):
-            faces = read_predictions(cell.path, labels)
-            scores = metrics.au_scores(faces.probabilities, faces.labels, 0.5)
-            name = f"val/{method_label(cell.method, cell.mask_source)}/auroc"
-            values.setdefault(name, []).append(float(metrics.macro(scores["auroc"])))
-    means = {name: float(np.nanmean(found)) for name, found in values.items() if not np.isnan(found).all()}
-    return means
+    for pair in run.validation if pairs is None else pairs:
+        for method, aurocs in run.validation[pair].items():
+            values.setdefault(f"val/{method_label(*method)}/auroc", []).extend(aurocs)
+    return {name: float(np.nanmean(found)) for name, found in values.items() if not np.isnan(found).all()}
 
 
 def _with_labels(results: pd.DataFrame) -> pd.DataFrame:
