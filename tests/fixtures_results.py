@@ -2,17 +2,20 @@
 
 import json
 import re
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image, ImageDraw
 
 from data_modules.facs import DISFA_AUS, au_name
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.scoring import score_predictions
 
+PREDICTIONS = re.compile(r"predictions/(test|validation)/[^/]+-(none|oracle|blind)/[^/]+\.parquet$")
 AUS = tuple(au_name(number) for number in DISFA_AUS)
 METHODS = (
     ("clean", "none", 0.9),
@@ -221,3 +224,16 @@ def add_method(
 def page_data(page: Path) -> dict:
     """What a report page holds."""
     return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each predictions file is opened from now on, by its path."""
+    read, counts = pd.read_parquet, Counter[str]()
+
+    def counted(path, *arguments, **options):
+        if PREDICTIONS.search(str(path)):
+            counts[str(path)] += 1
+        return read(path, *arguments, **options)
+
+    monkeypatch.setattr(pd, "read_parquet", counted)
+    return counts

@@ -266,3 +266,11 @@ def test_runs_of_one_experiment_are_told_apart_by_their_folders(fau_mae, small, 
     headings = re.findall(r"^## (.*)", (tmp_path / "results.md").read_text(), re.MULTILINE)
     assert headings == ["quickstart (small)", "quickstart (second)"]
     assert set(pd.read_csv(tmp_path / "results.csv")["experiment"]) == set(headings)
+
+
+@pytest.mark.parametrize(("command", "page"), [("results", "results.md"), ("report", "report.html")])
+def test_every_predictions_file_is_read_once(command, page, run, fau_mae, tmp_path, monkeypatch) -> None:
+    reads = fixtures.count_reads(monkeypatch)
+    assert fau_mae(command, run, "--out", tmp_path / page) == 0
+    there = {str(path) for path in run.glob("*/predictions/test/*-*/*.parquet")}
+    assert set(reads) == there and set(reads.values()) == {1}

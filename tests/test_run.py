@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import torch
 import yaml
 from conftest import TINY
 from fixtures_datasets import write_disfa
+from fixtures_results import count_reads
 from fixtures_wandb import offline_records, summary
 from skimage.data import astronaut
 
@@ -21,6 +23,7 @@ from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
 from fau_mae.models.backbone.decoder import reconstruct
+from fau_mae.run_folder import read_memory, write_memory
 from fau_mae.runs import runner
 from fau_mae.runs.config_files import experiments_root
 from fau_mae.runs.experiment import load_experiment
@@ -107,7 +110,22 @@ def test_a_finished_run_says_so_at_once(
     assert f"wandb sync {done}/*/*/wandb/offline-run-*" in out
 
 
-def test_the_sweep_is_one_offline_wandb_run_with_severity_as_its_axis(done: Path) -> None:
+def test_a_summary_reads_every_predictions_file_once(
+    fau_mae: FauMae, tiny_store: FaceStore, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(done, out)
+    write_memory(out, replace(read_memory(out), done=[]))
+    reads = count_reads(monkeypatch)
+    assert run(fau_mae, tiny_store, out) == 0
+    there = {str(path) for path in out.glob("*/predictions/*/*-*/*.parquet")}
+    assert set(reads) == there and set(reads.values()) == {1}
+    before, after = (pd.read_parquet(folder / "results.parquet") for folder in (done, out))
+    pd.testing.assert_frame_equal(after, before)
+    assert (out / "folds.csv").read_text() == (done / "folds.csv").read_text()
+
+
+def test_the_ladder_is_one_offline_wandb_run_with_severity_as_its_axis(done: Path) -> None:
     folder = done / "fold1-seed0" / "evaluate"
     records = offline_records(folder)
     (logged,) = records["run"]
