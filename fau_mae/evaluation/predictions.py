@@ -18,7 +18,7 @@ from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.facs import au_name
 from data_modules.files import read_parquet, write_parquet
-from fau_mae.evaluation.names import MASK_ORDER, kind_key, method_key
+from fau_mae.evaluation.names import MASKS, kind_key, method_key
 
 AU_COLUMN = re.compile(r"AU\d+")
 
@@ -53,7 +53,7 @@ def list_cells(folder: Path) -> list[Cell]:
     for path in folder.glob("*/*.parquet"):
         method, dash, mask_source = path.parent.name.rpartition("-")
         kind, _, severity = path.stem.rpartition("-")
-        if dash and mask_source in MASK_ORDER and kind:
+        if dash and mask_source in MASKS and kind:
             cells.append(Cell(method, mask_source, kind, float(severity), path))
     return sorted(cells, key=lambda c: (method_key(c.method, c.mask_source), kind_key(c.kind), c.severity))
 

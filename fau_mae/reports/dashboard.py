@@ -15,7 +15,7 @@ import pandas as pd
 from data_modules.errors import UserError
 from data_modules.files import check_file, write_json
 from fau_mae import tracking
-from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
+from fau_mae.evaluation.names import CLEAN_KIND, METRIC_TITLES, kind_key, method_key
 from fau_mae.evaluation.scored_run import read_results
 from fau_mae.reports.wandb_curves import CURVES, may_show, method_label
 
@@ -28,7 +28,6 @@ except ImportError as error:
         f"a dashboard needs wandb-workspaces ({error}): pip install 'fau-mae[dashboard]'"
     ) from error
 
-TITLES = {"auroc": "AUROC", "f1": "F1"}
 OVER_RUNS: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}  # over folds and seeds
 
 
@@ -102,12 +101,12 @@ def build_workspace(results: pd.DataFrame, entity: str, project: str, name: str)
 def _kind_section(kind: str, methods: Sequence[str], faces: bool) -> workspaces.Section:
     shown: list[Any] = [
         panels.LinePlot(
-            title=f"{TITLES[metric]}, {kind}",
+            title=f"{METRIC_TITLES[metric]}, {kind}",
             x="occlusion/severity",
             y=[f"occlusion/{kind}/{method}/{metric}" for method in methods],
             range_x=(0, 1),
             title_x="hidden share of the face",
-            title_y=TITLES[metric],
+            title_y=METRIC_TITLES[metric],
             groupby=panels.Config("experiment"),
             layout=panels.Layout(w=12, h=8),
             **OVER_RUNS,

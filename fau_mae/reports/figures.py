@@ -8,26 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_modules import files
-from fau_mae.evaluation.names import kind_key, method_key
+from fau_mae.evaluation.names import MASKS, METHODS, METRIC_TITLES, kind_key, method_key, method_look
 from fau_mae.evaluation.scoring import with_shared_clean
-
-COLOURS = {
-    "clean": "#6b7280",
-    "reconstruct": "#b4540a",
-    "augmented": "#0b7a5c",
-    "dropped": "#8a4fae",
-    "student": "#0a66c2",
-    "specialist": "#b5306f",
-}
-OTHER_COLOUR = "#2f3b52"
-MARKERS = {
-    "clean": "o",
-    "reconstruct": "s",
-    "augmented": "^",
-    "dropped": "D",
-    "student": "v",
-    "specialist": "P",
-}
 
 
 def curve_figure(results: pd.DataFrame, out: Path) -> None:
@@ -48,8 +30,8 @@ def curve_figure(results: pd.DataFrame, out: Path) -> None:
             _draw(axes[1, column], rows, "f1")
             axes[0, column].set_title(kind)
             axes[1, column].set_xlabel("share of the face hidden")
-        axes[0, 0].set_ylabel("macro-AUROC")
-        axes[1, 0].set_ylabel("macro-F1")
+        axes[0, 0].set_ylabel(f"macro-{METRIC_TITLES['auroc']}")
+        axes[1, 0].set_ylabel(f"macro-{METRIC_TITLES['f1']}")
         lines, labels = axes[1, 0].get_legend_handles_labels()
         figure.legend(lines, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
         with files.aside(out) as part:
@@ -58,16 +40,17 @@ def curve_figure(results: pd.DataFrame, out: Path) -> None:
 
 def _draw(axes: Axes, rows: pd.DataFrame, metric: str) -> None:
     means = rows.groupby(["method", "mask_source", "severity"])[[metric, "floor_f1"]].mean()
+    others = tuple(sorted({m for m, *_ in means.index} - set(METHODS)))
     for method, mask in sorted({(m, s) for m, s, _ in means.index}, key=lambda pair: method_key(*pair)):
-        line = means.loc[method, mask][metric]
+        line, look = means.loc[method, mask][metric], method_look(method, others)
         axes.plot(
             line.index,
             line,
             label=method if mask == "none" else f"{method} ({mask} mask)",
-            color=COLOURS.get(method, OTHER_COLOUR),
-            marker=MARKERS.get(method, "x"),
+            color=look.colour,
+            marker=look.marker,
             markersize=4,
-            linestyle="--" if mask == "blind" else "-",
+            linestyle=MASKS[mask],
         )
     if metric == "f1":
         floor = means["floor_f1"].groupby("severity").mean()

@@ -6,12 +6,12 @@ import numpy as np
 
 from fau_mae.evaluation.comparison import difference_table
 from fau_mae.evaluation.curves import Curves, Interval, MethodKey, interval
-from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
+from fau_mae.evaluation.names import CLEAN_KIND, METRIC_TITLES, kind_key, method_key
 
 STUDENT, BLIND_STUDENT = MethodKey("student", "oracle"), MethodKey("student", "blind")
 REFERENCE = MethodKey("reference", "oracle")
 SPECIALIST = "specialist"  # a model per severity
-TITLES = {"auroc": "AUROC", "f1": "F1"}
+TITLES = {metric: METRIC_TITLES[metric] for metric in ("auroc", "f1")}
 MISSING = "—"
 
 Floor = Mapping[tuple[str, float], float]

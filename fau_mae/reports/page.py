@@ -15,6 +15,7 @@ from typing import Any
 from data_modules.facs import AUS, au_name
 from data_modules.files import read_text, write_text
 from fau_mae import __version__
+from fau_mae.evaluation.names import looks
 from fau_mae.evaluation.scored_run import ScoredRun
 from fau_mae.reports.page_data import differences, experiment_data
 
@@ -33,6 +34,7 @@ def write_report(runs: Sequence[ScoredRun], out: Path) -> None:
     curves = {number: run.curves() for number, run in enumerate(runs) if run.has_predictions}
     page = {
         "version": __version__,
+        "looks": looks(),
         "experiments": experiments,
         "differences": differences(curves),
         "aus": {au_name(number): au.name for number, au in AUS.items()},

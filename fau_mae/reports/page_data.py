@@ -13,7 +13,7 @@ import pandas as pd
 from data_modules.files import read_json, read_parquet, read_yaml
 from fau_mae.evaluation.comparison import difference_table, summary_table
 from fau_mae.evaluation.curves import Curves, MethodKey
-from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key
+from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key, stage_key
 from fau_mae.evaluation.scored_run import CELL, ScoredRun
 from fau_mae.evaluation.scoring import METRICS
 from fau_mae.run_folder import read_memory
@@ -22,7 +22,6 @@ CURVE_VALUES = 150_000  # points of training curves in one page, shared by its e
 CURVE_POINTS = 200  # points kept of each training curve, where that many fit
 EXAMPLE_BYTES = 4_000_000  # pictures in one page, shared by its experiments
 EXAMPLES_PER_RUN = 4
-STAGE_ORDER = ("pretrain", "teacher", "augmented", "dropped", "student", "specialist")
 
 
 def experiment_data(run: ScoredRun, name: str, share: float) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def _reliability(run: ScoredRun) -> list[dict[str, Any]]:
 def _stages(folders: list[Path], room: int) -> list[dict[str, Any]]:
     """Training curves and cost of the stages of every fold and seed, with the settings of the first."""
     found = [(folder, config) for folder in folders for config in folder.glob("*/config.yaml")]
-    found.sort(key=lambda pair: (folders.index(pair[0]), _stage_key(pair[1].parent.name)))
+    found.sort(key=lambda pair: (folders.index(pair[0]), stage_key(pair[1].parent.name)))
     tables = [_training_table(config.with_name("metrics.csv")) for _, config in found]
     columns = sum(table.shape[1] - 1 for table in tables)
     points = max(20, min(CURVE_POINTS, room // max(columns, 1)))
@@ -169,10 +168,6 @@ def _stages(folders: list[Path], room: int) -> list[dict[str, Any]]:
             }
         )
     return stages
-
-
-def _stage_key(stage: str) -> tuple[int, str]:
-    return (STAGE_ORDER.index(stage), "") if stage in STAGE_ORDER else (len(STAGE_ORDER), stage)
 
 
 def _mask_quality(folders: list[Path]) -> list[dict[str, Any]]:

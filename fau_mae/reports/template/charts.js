@@ -26,14 +26,15 @@ const number = (value, digits = 3) =>
   known(value) ? value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace(/^(-?)0\./, "$1.").replace("-", "−") : "–";
 const tickText = (value) => String(+value.toFixed(3)).replace(/^(-?)0\./, "$1.").replace("-", "−");
 
-const MARKERS = [
-  "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0",
-  "M-3.2 -3.2h6.4v6.4h-6.4z",
-  "M0 -4.2L4 3H-4z",
-  "M0 -4.5L4.5 0L0 4.5L-4.5 0z",
-  "M0 4.2L4 -3H-4z",
-  "M-4 -1.4h2.6v-2.6h2.8v2.6h2.6v2.8h-2.6v2.6h-2.8v-2.6h-2.6z",
-];
+// By matplotlib's letters, as names.py has them.
+const SHAPES = {
+  o: "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0",
+  s: "M-3.2 -3.2h6.4v6.4h-6.4z",
+  "^": "M0 -4.2L4 3H-4z",
+  D: "M0 -4.5L4.5 0L0 4.5L-4.5 0z",
+  v: "M0 4.2L4 -3H-4z",
+  P: "M-4 -1.4h2.6v-2.6h2.8v2.6h2.6v2.8h-2.6v2.6h-2.8v-2.6h-2.6z",
+};
 
 // style: {color, marker, hollow?, dash?}
 function marker(style, x, y) {

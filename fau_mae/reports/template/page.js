@@ -2,19 +2,18 @@
 // The page: reads the data, keeps what the reader chose, draws every section again when that changes.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const METRIC = {
-  auroc: { name: "AUROC" }, average_precision: { name: "Average precision" }, f1: { name: "F1" }, precision: { name: "Precision" },
-  recall: { name: "Recall" }, accuracy: { name: "Accuracy" }, ece: { name: "Calibration error", lower: true },
-};
+const LOOKS = DATA.looks;  // names, order, colours and markers are those of figures and tables
+const METRIC = LOOKS.metrics;
+const MARKERS = LOOKS.markers.map((letter) => SHAPES[letter]);
+LOOKS.colours.forEach(([light, dark], i) => document.documentElement.style.setProperty(`--c${i}`, `light-dark(${light}, ${dark})`));
 const WITH_INTERVALS = ["auroc", "f1"];
 const ALL = "all";  // the mean over the kinds of occlusion
 const many = DATA.experiments.length > 1;
 const percent = (share) => `${Math.round(share * 100)} %`;
 const unique = (values) => [...new Set(values)];
 
-const KNOWN = ["clean", "reconstruct", "augmented", "dropped", "student", "specialist"];
-const METHODS = unique([...KNOWN, ...DATA.experiments.flatMap((e) => e.methods.map((m) => m.method))]);
-const MASKS = ["none", "oracle", "blind"].filter((mask) => DATA.experiments.some((e) => e.methods.some((m) => m.mask === mask)));
+const METHODS = unique([...LOOKS.methods, ...DATA.experiments.flatMap((e) => e.methods.map((m) => m.method))]);
+const MASKS = Object.keys(LOOKS.masks).filter((mask) => DATA.experiments.some((e) => e.methods.some((m) => m.mask === mask)));
 const KINDS = unique(DATA.experiments.flatMap((e) => e.kinds));
 const LADDER = new Map(KINDS.map((kind) => {
   const above = DATA.experiments.flatMap((e) => e.scores.filter((r) => r.k === kind && r.s > 0).map((r) => r.s));
@@ -28,7 +27,7 @@ const FOLDS = new Map(DATA.differences.filter((d) => d.folds).map((d) => [`${d.a
 // A series is a method of an experiment, told the mask or not. Colour: the method; marker: the experiment; dashes: blind.
 const SERIES = DATA.experiments.flatMap((experiment, e) => experiment.methods.map((m) => {
   const place = METHODS.indexOf(m.method);
-  const style = { color: `var(--c${place % 10})`, marker: many ? e : place, hollow: many && e % 2 === 1, dash: m.mask === "blind" ? "5 4" : undefined };
+  const style = { color: `var(--c${place % 10})`, marker: many ? e : place, hollow: many && e % 2 === 1, dash: LOOKS.masks[m.mask] ? "5 4" : undefined };
   const label = [m.method, m.mask === "none" ? "" : `(${m.mask})`, many ? `· ${experiment.name}` : ""].filter(Boolean).join(" ");
   const index = (name, key, value) => new Map((experiment[name] ?? []).filter((r) => r.m === m.id).map((r) => [key(r), value(r)]));
   return {
