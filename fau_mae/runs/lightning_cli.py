@@ -38,6 +38,7 @@ from fau_mae.losses import AULossConfig
 from fau_mae.models.au_model import AUModelConfig
 from fau_mae.models.detectors import DetectorConfig
 from fau_mae.run_folder import FINISHED, last_checkpoint
+from fau_mae.runs.divergence import Divergence
 from fau_mae.runs.interruption import Interruption, WholeFilesIO, epoch_checkpoints
 from fau_mae.runs.plan import complete
 from fau_mae.tasks.au_task import AUTask
@@ -111,6 +112,7 @@ class StageCLI(LightningCLI):
                 "logger": loggers,
                 "callbacks": [
                     *(given["callbacks"] or []),
+                    Divergence(),  # before those that save
                     Interruption(folder, config.checkpoint_minutes),
                     *epoch_checkpoints(folder, *self.model.monitor),
                 ],
@@ -132,6 +134,7 @@ class StageCLI(LightningCLI):
         config = self.config.fit
         text = self._parser("fit").dump(config, skip_validation=True)
         if self.trainer.is_global_zero:
+            (Path(config.out) / FINISHED).unlink(missing_ok=True)  # until this training has come to its end
             write_text(Path(config.out) / "config.yaml", text)
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
@@ -154,9 +157,20 @@ class StageCLI(LightningCLI):
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
-            write_text(Path(self.config.fit.out) / FINISHED, "")
+            if self._trained_as_configured():
+                write_text(Path(self.config.fit.out) / FINISHED, "")
             for requeued in Path(self.config.fit.out).glob("hpc_ckpt_*.ckpt"):  # Lightning's, on Slurm
                 requeued.unlink()
+
+    def _trained_as_configured(self) -> bool:
+        """Not where settings made it a rehearsal: the stage is still to do then."""
+        given = self.config.fit.trainer
+        trained = self.trainer.global_step > 0 and self.trainer.limit_train_batches and not given.fast_dev_run
+        if not trained:
+            print(
+                f"{self.config.fit.out}: nothing was trained in earnest, so the stage does not count as finished"
+            )
+        return bool(trained)
 
     def _cost(self) -> dict[str, float | int | str]:
         """What this training took; after an interruption, the last part of it."""

@@ -235,6 +235,10 @@ def _train(stage: StagePlan) -> None:
     if not stage.is_done:
         print(f"{stage.folder.parent.name}: {stage.name}\n  fau-mae {shlex.join(stage.line)}", flush=True)
         _launch(stage)
+        if not stage.is_done:
+            raise UserError(
+                f"{stage.folder} was not trained in earnest: see what --set says of it (fast_dev_run, limits of 0)"
+            )
 
 
 def _launch(stage: StagePlan) -> None:

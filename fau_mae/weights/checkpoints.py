@@ -6,7 +6,7 @@ pretrained weights that timm fetches: `timm:vit_base_patch16_224.mae`, `hf-hub:O
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -160,6 +160,8 @@ def _read(source: str) -> tuple[Description | None, dict[str, Tensor]]:
         said, state = _read_file(path)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
         raise UserError(f"{path} is not a fau_mae checkpoint ({type(error).__name__})") from error
+    if (name := not_finite(state)) is not None:
+        raise UserError(f"{path}: weight {name} is not finite, its training diverged: use another checkpoint")
     return None if said is None else Description.from_dict(said, source), state
 
 
@@ -215,3 +217,15 @@ def load_all(module: nn.Module, state: dict[str, Tensor], source: Path | str) ->
                 f"{tuple(wanted.shape)}; use the same size, grid, image_size, stem, head and AUs as the checkpoint"
             )
     module.load_state_dict(state)
+
+
+def not_finite(state: Mapping[str, Any]) -> str | None:
+    """The first weight that holds a number that is not finite."""
+    return next(
+        (
+            name
+            for name, value in state.items()
+            if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all())
+        ),
+        None,
+    )
