@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
 
 import fau_mae as interface
 from data_modules.errors import UserError
 from data_modules.stores.store import FaceStore
+from data_modules.synthetic import prepare_synthetic
+from fau_mae.cli import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,35 +35,25 @@ def test_every_name_is_there_and_documented():
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, tiny_store: FaceStore) -> Path:
-    """A folder in which `make demo` might have run, its store and teacher as small as can be."""
-    from fau_mae.cli import main
-
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `make demo` might have run, with few faces and hardly any training."""
     folder = tmp_path_factory.mktemp("demo")
     run = folder / "runs" / "quickstart"
-    run.mkdir(parents=True)
-    (run / "store").symlink_to(tiny_store.path)
-    tiny = [
-        word
-        for word in TINY
-        if "net.size" not in word and "data.grid" not in word and "num_folds" not in word
-    ]
-    line = [
-        "run",
-        "quickstart",
-        "--stage",
-        "pretrain",
-        "--out",
-        run,
-        "--store",
-        run / "store",
-        "--set",
-        "data.grid=8",
-    ]
-    line += [word.removeprefix("--") for word in tiny]
-    assert main([str(word) for word in line]) == 0
-    line[line.index("pretrain")] = "teacher"
-    assert main([str(word) for word in line]) == 0
+    prepare_synthetic(run / "store", identities=16, frames=2, size=96, seed=5, workers=1, progress=False)
+    short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.enable_progress_bar=false"]
+    for stage in ("pretrain", "teacher"):
+        line = [
+            "run",
+            "quickstart",
+            "--stage",
+            stage,
+            "--out",
+            str(run),
+            "--set",
+            *short,
+            "data.batch_size=4",
+        ]
+        assert main(line) == 0
     return folder
 
 
@@ -146,8 +137,6 @@ def test_a_mask_of_another_shape_is_refused(teacher: Path, faces: np.ndarray):
 def student(tiny_store: FaceStore, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a student, hardly trained."""
     from fixtures_training import fit
-
-    from fau_mae.cli import main
 
     call: Callable[..., int] = lambda *words: main([str(word) for word in words])  # noqa: E731
     out = tmp_path_factory.mktemp("student") / "student"
