@@ -39,7 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `make demo` might have run, with few faces and hardly any training."""
     folder = tmp_path_factory.mktemp("demo")
     run = folder / "runs" / "quickstart"
-    prepare_synthetic(run / "store", identities=16, frames=2, size=96, seed=5, workers=1, progress=False)
+    prepare_synthetic(run / "store", identities=16, frames=6, size=96, seed=5, workers=1, progress=False)
     short = ["trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.enable_progress_bar=false"]
     for stage in ("pretrain", "teacher"):
         line = [

@@ -15,9 +15,9 @@ from fau_mae.weights.checkpoints import load_au_model
 
 
 def evaluate(
-    checkpoint: Path,
-    store: Path,
-    out: Path,
+    checkpoint: Path | str,
+    store: Path | str,
+    out: Path | str,
     *,
     kinds: Sequence[str] = ("patches", "block"),
     severities: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9),
@@ -25,13 +25,14 @@ def evaluate(
     num_folds: int | None = None,
     fill: str = "grey",
     threshold_rule: ThresholdRule = "by_visibility",
-    detector: Path | None = None,
+    detector: Path | str | None = None,
     unknown_people: bool = False,
 ) -> pd.DataFrame:
     """Walk the ladder with one checkpoint and score it -> the results table, left in `out` beside the predictions.
 
     It is tested on people it has not met, see `data_for`.
     """
+    checkpoint, store, out = Path(checkpoint), Path(store), Path(out)
     loaded = load_au_model(checkpoint)
     data = data_for(
         loaded.about,
@@ -43,9 +44,12 @@ def evaluate(
         unknown_people=unknown_people,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = checkpoint.resolve().parent.parent.name or "model"
+    folder = checkpoint.resolve().parent
+    name = (
+        folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
+    )  # of the stage, or as the file
     method = au_method(name, checkpoint, data.aus, device)
-    estimate = fitting_detector(detector, data) if detector else None
+    estimate = fitting_detector(Path(detector), data) if detector else None
     walk_ladder(with_blind([method]) if estimate else [method], data, rungs(kinds, severities), out, estimate)
     results = score_predictions(
         out,
