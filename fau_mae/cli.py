@@ -34,6 +34,7 @@ from fau_mae.commands import (
     save,
     sweep,
 )
+from fau_mae.home import provide_home
 from fau_mae.signals import hold_signals, raising_stopped
 from fau_mae.sweeps.sweep_file import name_trial
 
@@ -118,6 +119,7 @@ def _version() -> str:
 def entry() -> None:
     """The console script: quiet the libraries, run, exit."""
     _speak_utf8()
+    provide_home()
     _keep_freed_memory()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     os.environ.setdefault("WANDB_SILENT", "true")

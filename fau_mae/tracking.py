@@ -4,40 +4,95 @@ Every run has group `experiment/fold<k>-seed<s>`, job type = stage (`evaluate` f
 set and occlusion kinds as tags. Its files stay under the stage's folder.
 """
 
+import netrc
 import os
 import secrets
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from data_modules.errors import UserError
 from data_modules.files import read_text, write_text
 from fau_mae.run_folder import fold_name
 
+_MODES: dict[str, Literal["online", "offline", "disabled"]] = {
+    "online": "online", "run": "online", "shared": "online",
+    "offline": "offline", "dryrun": "offline",
+    "disabled": "disabled",
+}  # fmt: skip
 AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 
 TRIAL = "FAU_MAE_TRIAL"  # of a sweep: tells the runs of one trial from those of another
 
 
+_SECONDS = 15  # that W&B may take to answer; a run that gets no answer stays on disk
+_unreachable = False  # whether it did not, once in this process
+
+
+class StageLogger(WandbLogger):
+    """Lightning's logger with a run that `start_run` starts."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> wandb.Run:
+        if self._experiment is None:
+            self._experiment = start_run(**self._wandb_init)
+            self._experiment.define_metric("trainer/global_step")
+            self._experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        return self._experiment
+
+
 def wandb_logger(
     out: Path, experiment: str, fold: int, seed: int, dataset: str, kinds: Sequence[str]
-) -> WandbLogger:
-    """A logger for one stage; nothing leaves the machine without a key.
+) -> StageLogger | None:
+    """A logger for one stage, None where W&B is disabled; nothing leaves the machine without a key.
 
     A stage that is taken up again goes on in the same run; offline that would hide its first part, so there each
     part is a run of the same name.
     """
-    offline = is_offline()
-    return WandbLogger(
+    if mode() == "disabled":
+        return None
+    goes_on = mode() == "online" and not os.environ.get("WANDB_RUN_ID")
+    return StageLogger(
         **_identity(experiment, fold, seed, out.name, dataset, kinds),
         save_dir=out,
-        offline=offline,
-        id=None if offline or os.environ.get("WANDB_RUN_ID") else _run_id(out),
-        settings=wandb.Settings(silent=True, console="off", save_code=False),
+        id=_run_id(out) if goes_on else None,
     )
+
+
+def start_run(**values: Any) -> wandb.Run:
+    """`wandb.init`, on disk where the server does not answer within seconds. Raises `UserError` for what it refuses."""
+    global _unreachable
+    values.pop("anonymous", None)  # Lightning's; W&B warns of it
+    more = values.pop("settings", {})
+    settings = wandb.Settings(silent=True, console="off", save_code=False, **more)
+    if "WANDB_INIT_TIMEOUT" not in os.environ:
+        settings.init_timeout = _SECONDS
+    wanted = mode()
+    try:
+        try:
+            return wandb.init(**values, mode=wanted, settings=settings)
+        except wandb.errors.CommError as error:
+            if wanted != "online" or isinstance(error, wandb.errors.AuthenticationError):
+                raise
+            print(f"W&B does not answer, so runs stay offline: {_first_line(error)}", file=sys.stderr)
+            _unreachable = True
+            return wandb.init(**{**values, "id": None}, mode="offline", settings=settings)
+    except (wandb.Error, ValueError) as error:  # W&B's settings are checked by pydantic
+        raise UserError(
+            f"W&B: {_first_line(error)}; mend that, or set WANDB_MODE=offline or disabled"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def evaluation_run(
@@ -45,12 +100,10 @@ def evaluation_run(
 ) -> wandb.Run:
     """A W&B run of job type `evaluate` whose `occlusion/*` metrics have the hidden share as their x-axis."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = wandb.init(
+    run = start_run(
         **_identity(experiment, fold, seed, "evaluate", dataset, kinds),
         dir=folder,
-        mode="offline" if is_offline() else "online",
         config={"experiment": experiment, "fold": fold, "seed": seed, "dataset": dataset, **config},
-        settings=wandb.Settings(silent=True, console="off", save_code=False),
     )
     run.define_metric("occlusion/severity")
     run.define_metric("occlusion/*", step_metric="occlusion/severity")
@@ -103,36 +156,44 @@ def take_agent_run() -> dict[str, str]:
 
 def log_to_agent_run(agent: Mapping[str, str], out: Path, metrics: Mapping[str, float]) -> None:
     """Tell the agent's run what came out of a whole experiment."""
-    settings: dict[str, Any] = {"silent": True, "console": "off", "save_code": False}
-    settings |= {n.removeprefix("WANDB_").lower(): agent[n] for n in AGENT_VARIABLES[1:] if agent.get(n)}
-    with wandb.init(
-        id=agent["WANDB_RUN_ID"],
-        project=project(),
-        job_type="run",
-        dir=out,
-        mode="offline" if is_offline() else "online",
-        settings=wandb.Settings(**settings),
+    if mode() == "disabled":
+        return
+    known = {n.removeprefix("WANDB_").lower(): agent[n] for n in AGENT_VARIABLES[1:] if agent.get(n)}
+    with start_run(
+        id=agent["WANDB_RUN_ID"], project=project(), job_type="run", dir=out, settings=known
     ) as run:
         run.log(dict(metrics))
 
 
+def mode() -> Literal["online", "offline", "disabled"]:
+    """What becomes of runs: as WANDB_MODE says; without it they are sent where a key is known. Raises `UserError`."""
+    asked = os.environ.get("WANDB_MODE", "").strip().lower()
+    if asked and asked not in _MODES:
+        raise UserError(f"WANDB_MODE={asked}: use online, offline or disabled")
+    wanted = _MODES[asked] if asked else "online" if has_key() else "offline"
+    return "offline" if wanted == "online" and _unreachable else wanted
+
+
 def is_offline() -> bool:
-    """Whether runs stay on disk: asked for by WANDB_MODE, or because no API key is known."""
-    mode = os.environ.get("WANDB_MODE")
-    if mode is not None:
-        return mode != "online"
-    return not has_key()
+    """Whether nothing is sent to W&B: see `mode`."""
+    return mode() != "online"
 
 
 def has_key() -> bool:
-    """Whether an API key is known, from the environment or the netrc file."""
-    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    return bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and b"wandb" in netrc.read_bytes())
+    """Whether an API key is known, from the environment or a netrc file that can be read."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url
+    try:
+        known = netrc.netrc(Path(os.environ.get("NETRC", "~/.netrc")).expanduser()).hosts
+    except (OSError, RuntimeError, ValueError, netrc.NetrcParseError):
+        return False
+    return bool({urlsplit(server).hostname, "api.wandb.ai"} & set(known))
 
 
 def sync_line(folder: Path) -> str | None:
     """The command that sends the offline runs below `folder`, or None where there are none."""
-    if not is_offline():
+    if mode() != "offline":
         return None
     for depth in ("", "*/", "*/*/", "*/*/*/"):
         pattern = f"{depth}wandb/offline-run-*"

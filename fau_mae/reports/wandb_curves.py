@@ -40,7 +40,7 @@ def log_evaluation(run: ScoredRun, pair: Pair, config: Mapping[str, Any]) -> Non
     """
     folder = run.folders[pair]
     done = folder / "evaluate" / LOGGED
-    if done.exists():
+    if done.exists() or tracking.mode() == "disabled":
         return
     own = (run.results["fold"] == pair[0]) & (run.results["seed"] == pair[1])
     results = run.results[own]

@@ -94,16 +94,9 @@ class StageCLI(LightningCLI):
         loggers: list = [CSVLogger(out, name="", version="", flush_logs_every_n_steps=1)]
         if self.subcommand == "fit":
             data = self.datamodule
-            loggers.append(
-                tracking.wandb_logger(
-                    out,
-                    config.experiment,
-                    data.fold,
-                    data.seed,
-                    data.store.info.dataset,
-                    data.occlusion.kinds,
-                )
-            )
+            names = (config.experiment, data.fold, data.seed, data.store.info.dataset, data.occlusion.kinds)
+            if (logger := tracking.wandb_logger(out, *names)) is not None:
+                loggers.append(logger)
         given = self._get(self.config_init, "trainer")
         folder = out / "checkpoints"
         return super().instantiate_trainer(
