@@ -35,7 +35,7 @@ from fau_mae.commands import (
     sweep,
 )
 from fau_mae.home import provide_home
-from fau_mae.signals import hold_signals, raising_stopped
+from fau_mae.signals import hold_signals, raising_stopped, stopped_behind
 from fau_mae.sweeps.sweep_file import name_trial
 
 COMMANDS = (  # in the order of the help
@@ -79,21 +79,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"fau-mae: {error}", file=sys.stderr)
         return 2
     except Stopped as error:
-        hint = "; the same command goes on from here" if arguments[0] in RESUMABLE else ""
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # one process speaks for all of a training
-            print(f"fau-mae: {error}{hint}", file=sys.stderr)
-        return error.exit_code
+        return _say_stopped(error, arguments)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
     except BrokenPipeError:  # whoever read what is printed has heard enough, as in `fau-mae … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception as error:
+        if (stop := stopped_behind(error)) is not None:
+            return _say_stopped(stop, arguments)
         if (line := explain(error)) is None:
             raise
         print(f"fau-mae: {line}", file=sys.stderr)
         return 2
     return 0
+
+
+def _say_stopped(error: Stopped, arguments: list[str]) -> int:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one process speaks for all of a training
+        hint = "; the same command goes on from here" if {*arguments[:1]} & {*RESUMABLE} else ""
+        print(f"fau-mae: {error}{hint}", file=sys.stderr)
+    return error.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,6 +49,13 @@ def raising_stopped() -> Iterator[None]:
         _set(before)
 
 
+def stopped_behind(error: BaseException | None) -> Stopped | None:
+    """The `Stopped` that a compiled library, such as Ray, made another error of."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def hold_signals() -> None:
     """Let nothing disturb the end of a process that was stopped already."""
     _set(dict.fromkeys(STOPS, signal.SIG_IGN))

@@ -32,7 +32,7 @@ AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 TRIAL = "FAU_MAE_TRIAL"  # of a sweep: tells the runs of one trial from those of another
 
 
-_SECONDS = 15  # that W&B may take to answer; a run that gets no answer stays on disk
+_SECONDS = 10  # that W&B may take to answer; a run that gets no answer stays on disk
 _unreachable = False  # whether it did not, once in this process
 
 
@@ -71,20 +71,20 @@ def start_run(**values: Any) -> wandb.Run:
     """`wandb.init`, on disk where the server does not answer within seconds. Raises `UserError` for what it refuses."""
     global _unreachable
     values.pop("anonymous", None)  # Lightning's; W&B warns of it
-    more = values.pop("settings", {})
-    settings = wandb.Settings(silent=True, console="off", save_code=False, **more)
+    given = {"silent": True, "console": "off", "save_code": False, **values.pop("settings", {})}
     if "WANDB_INIT_TIMEOUT" not in os.environ:
-        settings.init_timeout = _SECONDS
+        given["init_timeout"] = _SECONDS
     wanted = mode()
     try:
         try:
-            return wandb.init(**values, mode=wanted, settings=settings)
+            return wandb.init(**values, mode=wanted, settings=wandb.Settings(**given))
         except wandb.errors.CommError as error:
             if wanted != "online" or isinstance(error, wandb.errors.AuthenticationError):
                 raise
             print(f"W&B does not answer, so runs stay offline: {_first_line(error)}", file=sys.stderr)
             _unreachable = True
-            return wandb.init(**{**values, "id": None}, mode="offline", settings=settings)
+            values["id"] = secrets.token_hex(4)  # the other one is taken by the attempt
+            return wandb.init(**values, mode="offline", settings=wandb.Settings(**given))
     except (wandb.Error, ValueError) as error:  # W&B's settings are checked by pydantic
         raise UserError(
             f"W&B: {_first_line(error)}; mend that, or set WANDB_MODE=offline or disabled"

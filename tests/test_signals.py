@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from fixtures_processes import alive_below, fit_line, is_alive, start_command
 
 from data_modules.stores.store import FaceStore
@@ -104,3 +105,32 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0 and len(list(tmp_path.glob("out/*/*/*.mask.png"))) == 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signum", "code"), BOTH)
+def test_a_sweep_ends_its_trials_and_ray_also_under_a_long_temporary_folder(
+    tiny_store: FaceStore, tmp_path: Path, signum: int, code: int
+) -> None:
+    """In the folder that it stands in (`--out .`), where a folder called `ray` is somebody else's."""
+    pytest.importorskip("ray")
+    fit = fit_line(
+        "pretrain", tiny_store, Path("runs/{trial}/pretrain"), "--trainer.max_epochs=500", "${args}"
+    )
+    config = {
+        "program": "fau-mae",
+        "command": ["${program}", *fit],
+        "method": "random",
+        "run_cap": 2,
+        "metric": {"name": "val/loss", "goal": "minimize"},
+        "parameters": {"data.seed": {"distribution": "q_uniform", "min": 0, "max": 8, "q": 2}},
+    }
+    folder = tmp_path / ("l" * 80)
+    (folder / "ray").mkdir(parents=True)
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(config))
+    training = lambda: list(folder.glob("trial-*/log.txt"))  # noqa: E731
+    status, _, err = stopped(folder, ["sweep", "sweep.yaml", "--out", "."], signum, training)
+    assert status == code
+    assert one_line(err) == f"fau-mae: stopped by {signum.name}; the same command goes on from here"
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"ray", "sweep.yaml", "scratch", "trial-0000", "trial-0001"}

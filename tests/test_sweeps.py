@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from data_modules.stores.store import FaceStore
 from fau_mae.runs.config_files import experiments_root
 from fau_mae.sweeps import sweep_file
+from fau_mae.sweeps.distributions import Distribution, read_distribution
 from fau_mae.sweeps.trials import logged_values
 
 FauMae = Callable[..., int]
@@ -217,6 +218,10 @@ RANGES = {
 }
 
 
+def read(entries: dict[str, Any]) -> dict[str, Distribution]:
+    return {name: read_distribution(name, entry, "random") for name, entry in entries.items()}
+
+
 def _in_range(parameters: dict[str, Any]) -> bool:
     return (
         1e-4 <= parameters["lr"] <= 1e-2
@@ -229,9 +234,9 @@ def _in_range(parameters: dict[str, Any]) -> bool:
 
 
 def test_random_draws_stay_in_range_and_a_longer_sweep_begins_with_the_shorter() -> None:
-    ray_tune = pytest.importorskip("fau_mae.sweeps.ray_tune")
     short, long = (
-        ray_tune._draw(_sweep(["fit"], method="random", parameters=RANGES, run_cap=cap)) for cap in (20, 40)
+        sweep_file.draw(_sweep(["fit"], method="random", parameters=read(RANGES), run_cap=cap))
+        for cap in (20, 40)
     )
     assert long[:20] == short and all(map(_in_range, long))
     assert {d["layers"] for d in long} == {1, 2, 3} and len({d["lr"] for d in long}) == 40
@@ -241,7 +246,7 @@ def test_random_draws_stay_in_range_and_a_longer_sweep_begins_with_the_shorter()
 def test_bayes_repeats_known_trials_and_learns_from_them(tmp_path: Path) -> None:
     """Told that a small learning rate is good, Optuna suggests small ones more often than chance would."""
     ray_tune = pytest.importorskip("fau_mae.sweeps.ray_tune")
-    sweep = _sweep(["fit"], method="bayes", parameters=RANGES, run_cap=60, folder=tmp_path)
+    sweep = _sweep(["fit"], method="bayes", parameters=read(RANGES), run_cap=60, folder=tmp_path)
 
     def suggest(search: Any, known: int) -> None:
         number = search.suggest(f"t{known}")["number"]
@@ -350,7 +355,7 @@ def test_a_sweep_of_8_trials_killed_after_3_goes_on_with_the_other_5(
     assert not results.duplicated(["trial", "method", "kind", "severity", "au"]).any()
     summary = pd.read_csv(folder / "summary.csv")
     assert summary["val/auroc"].is_monotonic_decreasing and summary["val/auroc"].notna().all()
-    assert not (folder / "ray").exists()
+    assert not (folder / ".ray-tune").exists()
 
     third = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert third.returncode == 0 and "everything is done already" in third.stdout

@@ -1,6 +1,7 @@
 """`fau-mae sweep`: the trials of a sweep file."""
 
 import argparse
+import math
 from pathlib import Path
 
 from data_modules.errors import UserError
@@ -41,6 +42,10 @@ def _sweep(options: argparse.Namespace) -> None:
 
     file = sweep_file.find_sweep(options.file)
     sweep = sweep_file.load_sweep(file, options.out, options.trials)
+    if not options.cpus_per_trial > 0 or not math.isfinite(options.cpus_per_trial):
+        raise UserError(f"--cpus-per-trial {options.cpus_per_trial}: must be above 0")
+    if options.gpus_per_trial is not None and not 0 <= options.gpus_per_trial < math.inf:
+        raise UserError(f"--gpus-per-trial {options.gpus_per_trial}: must be 0 or above")
     with locked(sweep.folder):
         _run_trials(sweep, file, options)
         summarise(sweep)

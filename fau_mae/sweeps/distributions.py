@@ -197,7 +197,9 @@ def _read_normal(where: str, entry: Mapping[str, Any], named: str) -> Range:
 def _step(where: str, entry: Mapping[str, Any], named: str) -> float:
     if not named.startswith("q_"):
         if "q" in entry:
-            raise UserError(f"{where}: q goes with a distribution whose name begins with q_, not with {named}")
+            raise UserError(
+                f"{where}: q goes with a distribution whose name begins with q_, not with {named}"
+            )
         return 0
     step = _number(where, entry, "q", 1)
     if step <= 0:

@@ -8,19 +8,20 @@ before and end at once, so that Optuna and ASHA know of them, and a half-trained
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is sent anywhere
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trial folders are the record
+os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours: Tune would end as if all had been done
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the lines are ours
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
@@ -28,11 +29,16 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 from rich.progress import Progress
 
+from data_modules.errors import UserError
+from fau_mae.signals import STOPS
 from fau_mae.sweeps import sweep_file
+from fau_mae.sweeps.distributions import Choices, Distribution
 from fau_mae.sweeps.sweep_file import Sweep, Trial
 from fau_mae.sweeps.trials import TrialProcess
 
+NOTES = ".ray-tune"  # folder of Tune's own notes in that of the sweep: nothing reads them
 SCORE, EPOCH = "score", "epoch"  # what a trial reports to Tune
+_LONGEST_FOLDER = 30  # bytes; Ray adds some 70
 LONG = 1_000_000  # more epochs than any training has: hyperband's rungs have no upper end in W&B
 
 
@@ -45,9 +51,13 @@ def run_trials(sweep: Sweep, address: str | None, cpus: float, gpus: float | Non
         cpus, gpus: of one trial; gpus None = one if the cluster has any.
         evaluate: whether a trial of one stage is followed by the occlusion ladder.
     """
-    with _cluster(address):
+    with _cluster(address), _own_notes(sweep.folder / NOTES):
+        there = ray.cluster_resources()
         if gpus is None:
-            gpus = 1 if ray.cluster_resources().get("GPU") else 0
+            gpus = 1 if there.get("GPU") else 0
+        for name, wanted, kind in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
+            if address is None and wanted > there.get(kind, 0):
+                raise UserError(f"{name} {wanted:g}: this machine has {there.get(kind, 0):g}")
         number, space, search = _plan(sweep)
         trainable = tune.with_parameters(TrialRun, sweep=sweep, evaluate=evaluate, cwd=Path.cwd())
         with Progress(console=Console(), transient=True) as progress:
@@ -63,7 +73,7 @@ def run_trials(sweep: Sweep, address: str | None, cpus: float, gpus: float | Non
                     reuse_actors=True,
                 ),
                 run_config=tune.RunConfig(
-                    name="ray",
+                    name=NOTES,
                     storage_path=str(sweep.folder),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     verbose=0,
@@ -71,7 +81,14 @@ def run_trials(sweep: Sweep, address: str | None, cpus: float, gpus: float | Non
                 ),
             )
             tuner.fit()
-    shutil.rmtree(sweep.folder / "ray", ignore_errors=True)  # Tune's own notes: nothing reads them
+
+
+@contextmanager
+def _own_notes(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -79,15 +96,30 @@ def _cluster(address: str | None) -> Iterator[None]:
     """Connected to a cluster, or to one of our own that ends with the block and leaves nothing behind."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the trial's log.txt
-    with tempfile.TemporaryDirectory(prefix="fau-mae-", ignore_cleanup_errors=True) as scratch:
+    ours = {signum: signal.getsignal(signum) for signum in STOPS}
+    with tempfile.TemporaryDirectory(
+        prefix="fau-", dir=_short_folder(), ignore_cleanup_errors=True
+    ) as scratch:
         try:
             if address is not None:
                 ray.init(address, **quiet)
             else:
                 ray.init(include_dashboard=False, _temp_dir=scratch, object_store_memory=100 * 2**20, **quiet)
+            for signum, handler in ours.items():
+                signal.signal(signum, handler)  # Ray sets its own, which abort
             yield
+        except (ConnectionError, ValueError) as error:
+            if ray.is_initialized():
+                raise
+            raise UserError(f"Ray does not start: {str(error).strip().partition(chr(10))[0]}") from error
         finally:
             ray.shutdown()
+
+
+def _short_folder() -> str | None:
+    """For Ray's sockets, whose whole path may have 107 bytes: the temporary folder, unless its own is long."""
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= _LONGEST_FOLDER or not Path("/tmp").is_dir() else "/tmp"
 
 
 def _plan(sweep: Sweep) -> tuple[int, dict[str, Any], OptunaSearch | None]:
@@ -95,40 +127,10 @@ def _plan(sweep: Sweep) -> tuple[int, dict[str, Any], OptunaSearch | None]:
     known = sweep_file.read_trials(sweep.folder)
     if sweep.method == "bayes":
         return max(sweep.run_cap or 0, len(known)), {}, _Bayes(sweep, known)
-    wanted = sweep_file.grid(sweep) if sweep.method == "grid" else _draw(sweep)
+    wanted = sweep_file.grid(sweep) if sweep.method == "grid" else sweep_file.draw(sweep)
     for number in range(len(known), len(wanted)):
         sweep_file.create_trial(sweep.folder, number, wanted[number])
     return 1, {"number": tune.grid_search(list(range(max(len(known), len(wanted)))))}, None
-
-
-def _draw(sweep: Sweep) -> list[dict[str, Any]]:
-    """`run_cap` random draws; the n-th depends on n only, so a sweep may be made longer."""
-    domains = {name: _domain(entry) for name, entry in sweep.parameters.items()}
-    draws = []
-    for number in range(sweep.run_cap or 0):
-        random = np.random.default_rng(number)
-        values = {name: domain.sample(random_state=random) for name, domain in domains.items()}
-        draws.append({name: v.item() if isinstance(v, np.generic) else v for name, v in values.items()})
-    return draws
-
-
-def _domain(entry: dict[str, Any]) -> Any:
-    """A W&B parameter as Tune's own."""
-    if "value" in entry:
-        return tune.choice([entry["value"]])
-    if "values" in entry:
-        return tune.choice(entry["values"])
-    low, high, step = entry.get("min", 0), entry.get("max", 1), entry.get("q", 1)
-    mean, deviation = entry.get("mu", 0), entry.get("sigma", 1)
-    return {
-        "uniform": lambda: tune.uniform(low, high),
-        "int_uniform": lambda: tune.randint(low, high + 1),
-        "q_uniform": lambda: tune.quniform(low, high, step),
-        "log_uniform_values": lambda: tune.loguniform(low, high),
-        "q_log_uniform_values": lambda: tune.qloguniform(low, high, step),
-        "normal": lambda: tune.randn(mean, deviation),
-        "q_normal": lambda: tune.qrandn(mean, deviation, step),
-    }[sweep_file.distribution(entry)]()
 
 
 def _scheduler(sweep: Sweep) -> TrialScheduler:
@@ -145,15 +147,16 @@ def _scheduler(sweep: Sweep) -> TrialScheduler:
 class _Bayes(OptunaSearch):
     """Optuna's suggestions, each noted down as a trial before it starts; known trials are suggested again first.
 
-    Categories go to Optuna by their place in the file, as it compares lists badly.
+    Optuna sees numbers as their share between 0 and 1 (`Distribution.at`), and weighted choices, too, so that it
+    starts from what the file says; choices that are alike go to it by their place, as it compares lists badly.
     """
 
     def __init__(self, sweep: Sweep, known: list[Trial]):
         self._folder, self._number, self._parameters = sweep.folder, 0, sweep.parameters
-        points = [{n: self._index(n, value) for n, value in trial.parameters.items()} for trial in known]
+        points = [{n: self._seen(n, value) for n, value in trial.parameters.items()} for trial in known]
         space = {
-            name: _domain({"values": list(range(len(_choices(entry))))} if _choices(entry) else entry)
-            for name, entry in sweep.parameters.items()
+            name: tune.choice(list(range(len(p.choices)))) if _alike(p) else tune.uniform(0.0, 1.0)
+            for name, p in sweep.parameters.items()
         }
         super().__init__(
             space=self.convert_search_space(space),
@@ -163,17 +166,17 @@ class _Bayes(OptunaSearch):
             seed=len(known),
         )
 
-    def _index(self, name: str, value: Any) -> Any:
-        choices = _choices(self._parameters[name])
-        return choices.index(value) if choices else value
+    def _seen(self, name: str, value: Any) -> int | float:
+        parameter = self._parameters[name]
+        return parameter.choices.index(value) if _alike(parameter) else parameter.share(value)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         suggested = super().suggest(trial_id)
         if suggested is None:
             return None
         values = {
-            name: choices[suggested[name]] if (choices := _choices(entry)) else suggested[name]
-            for name, entry in self._parameters.items()
+            name: p.choices[suggested[name]] if _alike(p) else p.at(suggested[name])
+            for name, p in self._parameters.items()
         }
         if not (self._folder / f"trial-{self._number:04d}" / "trial.json").is_file():
             sweep_file.create_trial(self._folder, self._number, values)
@@ -181,8 +184,9 @@ class _Bayes(OptunaSearch):
         return {"number": self._number - 1}
 
 
-def _choices(entry: dict[str, Any]) -> list[Any]:
-    return [entry["value"]] if "value" in entry else entry.get("values", [])
+def _alike(parameter: Distribution) -> TypeGuard[Choices]:
+    """Whether a parameter is one of several values without probabilities."""
+    return isinstance(parameter, Choices) and not parameter.weighted
 
 
 class TrialRun(tune.Trainable):

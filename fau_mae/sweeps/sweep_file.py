@@ -6,7 +6,9 @@ On disk, under the part of `--out` before `{trial}`: `sweep.yaml` (a copy), `tri
 `results.parquet` (the long table of every trial, its parameters beside it) and `summary.csv`.
 """
 
+import difflib
 import itertools
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,10 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data_modules.errors import UserError
 from data_modules.files import read_json, read_text, read_yaml, write_json, write_text
 from fau_mae.runs.config_files import experiments_root
+from fau_mae.sweeps.distributions import Distribution, read_distribution
 
+_NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
+_KEYS = (
+    "program", "command", "method", "metric", "parameters", "run_cap", "early_terminate", "name", "project",
+    "entity", "description",
+)  # fmt: skip
+_MOST_TRIALS = 100_000
 PLACE = "{trial}"  # in `--out`: the trial's own folder
 METHODS = ("grid", "random", "bayes")
 _MACROS = ("args", "args_no_hyphens", "args_no_equals", "args_no_boolean_flags")
@@ -28,7 +39,7 @@ class Sweep:
     """A checked sweep file.
 
     `folder`: where its trials go; `out`: a trial's `--out` below its own folder ("" = that folder itself);
-    `words`: the trial's `fau-mae` arguments with macros, without `--out`; `parameters`: W&B's own entries;
+    `words`: the trial's `fau-mae` arguments with macros, without `--out`; `parameters`: by their dotted names;
     `run_cap`: number of trials, None = the whole grid; `patience`: of hyperband, None = every trial runs to its end.
     """
 
@@ -39,7 +50,7 @@ class Sweep:
     method: str
     metric: str
     maximize: bool
-    parameters: dict[str, dict[str, Any]]
+    parameters: dict[str, Distribution]
     run_cap: int | None
     patience: dict[str, int] | None
 
@@ -76,6 +87,9 @@ def load_sweep(path: Path, out: Path | None = None, trials: int | None = None) -
         raise UserError(
             f"{path} is not a W&B sweep file: it needs `method`, `metric`, `parameters`, `command`"
         )
+    if unknown := [key for key in config if key not in _KEYS]:
+        nearest = difflib.get_close_matches(str(unknown[0]), _KEYS, n=1, cutoff=0.0)[0]
+        raise UserError(f"{path}: unknown key {unknown[0]!r}: did you mean {nearest!r}?")
     method, metric = config.get("method"), config.get("metric") or {}
     if method not in METHODS:
         raise UserError(f"{path}: method {method!r} is none of {', '.join(METHODS)}")
@@ -87,11 +101,24 @@ def load_sweep(path: Path, out: Path | None = None, trials: int | None = None) -
         raise UserError(f"{path}: metric needs a name, such as val/auroc, and a goal, maximize or minimize")
     words, place = _command(path, config)
     before, after = place.split(PLACE)
-    cap = trials or config.get("run_cap")
-    if method != "grid" and not cap:
+    cap = config.get("run_cap") if trials is None else trials
+    if cap is not None and (type(cap) is not int or cap < 1):
+        raise UserError(f"{path}: run_cap (or --trials) must be a whole number from 1, not {cap!r}")
+    if method != "grid" and cap is None:
         raise UserError(f"{path}: method {method} needs `run_cap` (or --trials), the number of trials")
+    parameters = {}
     for name, entry in config["parameters"].items():
-        check_parameter(f"{path}: {name}", entry, method)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise UserError(
+                f"{path}: parameter {name!r}: write a dotted name, such as model.init_args.optim.lr"
+            )
+        parameters[name] = read_distribution(f"{path}: {name}", entry, method)
+    if not parameters:
+        raise UserError(f"{path}: parameters is empty: name what is to be tried")
+    if method == "grid" and cap is None:
+        total = math.prod(len(parameter.values()) for parameter in parameters.values())
+        if total > _MOST_TRIALS:
+            raise UserError(f"{path}: a grid of {total} trials: write run_cap, or try fewer values")
     return Sweep(
         name=str(config.get("name") or path.stem),
         folder=(out or Path(before)).absolute(),
@@ -100,15 +127,18 @@ def load_sweep(path: Path, out: Path | None = None, trials: int | None = None) -
         method=method,
         metric=str(metric["name"]),
         maximize=metric["goal"] == "maximize",
-        parameters=config["parameters"],
-        run_cap=int(cap) if cap else None,
+        parameters=parameters,
+        run_cap=cap,
         patience=_patience(path, config.get("early_terminate")),
     )
 
 
 def _command(path: Path, config: Mapping[str, Any]) -> tuple[list[str], str]:
     """The words behind `fau-mae`, without `--out`; and the value of `--out`."""
-    command = [str(word) for word in config.get("command") or ()]
+    command = config.get("command")
+    if not isinstance(command, list):
+        raise UserError(f"{path}: command must be a list of words, such as ['${{program}}', fit, …]")
+    command = list(map(str, command))
     program = [i for i, word in enumerate(command) if word in ("${program}", "fau-mae")]
     words = command[program[0] + 1 :] if program else []
     named = config.get("program") if "${program}" in command else "fau-mae"
@@ -127,47 +157,22 @@ def _command(path: Path, config: Mapping[str, Any]) -> tuple[list[str], str]:
     return words[: places[0]] + words[places[0] + 2 :], place
 
 
-def check_parameter(where: str, entry: Any, method: str) -> None:
-    """Refuse what W&B would not accept, what a grid cannot hold, and the distributions Ray Tune lacks."""
-    if not isinstance(entry, dict) or "parameters" in entry:
-        raise UserError(
-            f"{where}: write one entry per setting, its name dotted, such as model.init_args.net.size"
-        )
-    if "value" in entry or isinstance(entry.get("values"), list):
-        return
-    if method == "grid":
-        raise UserError(f"{where}: a grid needs `values` or `value`")
-    known = (*_BOUNDED, *_NORMAL)
-    if distribution(entry) not in known:
-        raise UserError(f"{where}: distribution {entry.get('distribution')!r} is none of {', '.join(known)}")
-    needed = ("min", "max") if distribution(entry) in _BOUNDED else ()
-    if missing := [key for key in needed if not isinstance(entry.get(key), int | float)]:
-        raise UserError(f"{where}: needs numbers for {' and '.join(missing)}, or `values`")
-    if needed and not entry["min"] < entry["max"]:
-        raise UserError(f"{where}: min is not below max")
-
-
-_BOUNDED = ("uniform", "int_uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values")
-_NORMAL = ("normal", "q_normal")
-
-
-def distribution(entry: Mapping[str, Any]) -> str:
-    """W&B's name of a range's distribution; by default uniform, over integers where both ends are."""
-    whole = isinstance(entry.get("min"), int) and isinstance(entry.get("max"), int)
-    return str(entry.get("distribution") or ("int_uniform" if whole else "uniform"))
-
-
 def _patience(path: Path, entry: Any) -> dict[str, int] | None:
     """`early_terminate: hyperband` as the first rung and the factor between rungs, in values of the metric."""
     if not entry:
         return None
     if not isinstance(entry, dict) or entry.get("type") != "hyperband":
         raise UserError(f"{path}: early_terminate knows the type hyperband only")
-    eta = int(entry.get("eta", 3))
+    for key, least in (("min_iter", 1), ("max_iter", 1), ("s", 0), ("eta", 2)):
+        if key in entry and (type(entry[key]) is not int or entry[key] < least):
+            raise UserError(
+                f"{path}: early_terminate: {key} must be a whole number from {least}, not {entry[key]!r}"
+            )
+    eta = entry.get("eta", 3)
     if "min_iter" in entry:
-        first = int(entry["min_iter"])
+        first = entry["min_iter"]
     elif "max_iter" in entry:
-        first = int(entry["max_iter"]) // eta ** int(entry.get("s", 1))
+        first = entry["max_iter"] // eta ** entry.get("s", 1)
     else:
         raise UserError(f"{path}: early_terminate needs min_iter, or max_iter and s")
     return {"first": max(1, first), "factor": eta}
@@ -176,11 +181,18 @@ def _patience(path: Path, entry: Any) -> dict[str, int] | None:
 def grid(sweep: Sweep) -> list[dict[str, Any]]:
     """Every combination of a grid's values, the last parameter changing fastest; cut at `run_cap`."""
     names = list(sweep.parameters)
-    choices = [
-        entry["values"] if "values" in entry else [entry["value"]] for entry in sweep.parameters.values()
-    ]
-    combinations = [dict(zip(names, chosen)) for chosen in itertools.product(*choices)]
-    return combinations[: sweep.run_cap]
+    choices = [parameter.values() for parameter in sweep.parameters.values()]
+    chosen = itertools.islice(itertools.product(*choices), sweep.run_cap)
+    return [dict(zip(names, values)) for values in chosen]
+
+
+def draw(sweep: Sweep) -> list[dict[str, Any]]:
+    """`run_cap` random draws; the n-th depends on n only, so a sweep may be made longer."""
+    draws = []
+    for number in range(sweep.run_cap or 0):
+        random = np.random.default_rng(number)
+        draws.append({name: parameter.at(random.random()) for name, parameter in sweep.parameters.items()})
+    return draws
 
 
 def trial_words(sweep: Sweep, parameters: Mapping[str, Any], out: Path) -> list[str]:
@@ -281,4 +293,5 @@ def claim_folder(sweep: Sweep, path: Path) -> None:
                 "use another --out, or delete that folder"
             )
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    write_text(copy, read_text(path))
+    if not (copy.exists() and copy.samefile(path)):  # a file called sweep.yaml in the folder of its sweep
+        write_text(copy, read_text(path))
