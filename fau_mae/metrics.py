@@ -193,12 +193,12 @@ class AUMetrics(FaceMetrics):
 
 
 class IntensityMetrics(FaceMetrics):
-    """Macro ICC(3,1) and macro mean absolute error of intensities 0-5, NaN unknown: {"icc", "mae"}."""
+    """Macro ICC(3,1) and macro mean absolute error of intensities 0-5, NaN unknown: {"icc", "absolute_error"}."""
 
     def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
         return {
             "icc": macro(intraclass_correlation(predicted, truth)),
-            "mae": macro(mean_absolute_error(predicted, truth)),
+            "absolute_error": macro(mean_absolute_error(predicted, truth)),
         }
 
 

@@ -1,6 +1,6 @@
 """Weights & Biases: one run per stage and one per evaluation, with the whole config; offline when there is no key.
 
-Every run has group `experiment/fold<k>-seed<s>`, job type = stage (`evaluate` for the occlusion sweep) and the data
+Every run has group `experiment/fold<k>-seed<s>`, job type = stage (`evaluate` for the occlusion ladder) and the data
 set and occlusion kinds as tags. Its files stay under the stage's folder.
 """
 

@@ -1,6 +1,7 @@
 """The W&B dashboard: its specification, without a server."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,13 @@ def test_without_a_key_one_line_says_what_is_needed(
 def test_a_folder_without_results_is_named(fau_mae: FauMae, tmp_path: Path, capsys) -> None:
     assert fau_mae("dashboard", tmp_path / "nowhere", "--spec", tmp_path / "s.json") == 2
     assert "nowhere" in capsys.readouterr().err and not (tmp_path / "s.json").exists()
+
+
+def test_a_missing_package_is_named_when_the_dashboard_is_asked_for(
+    fau_mae: FauMae, experiments: list[Path], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    monkeypatch.delitem(sys.modules, "fau_mae.reports.workspace", raising=False)
+    assert fau_mae("dashboard", experiments[0], "--spec", tmp_path / "spec.json") == 2
+    assert "pip install 'fau-mae[dashboard]'" in capsys.readouterr().err
+    assert not (tmp_path / "spec.json").exists()

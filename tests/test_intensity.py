@@ -43,12 +43,12 @@ def test_icc_and_mae_equal_plain_references() -> None:
     truth = rng.uniform(0, 5, (20, 3))
     truth[rng.random(truth.shape) < 0.2] = np.nan
     predicted = np.nan_to_num(truth) * 0.7 + rng.normal(0, 0.5, truth.shape)
-    icc, mae = intraclass_correlation(predicted, truth), mean_absolute_error(predicted, truth)
+    icc, error = intraclass_correlation(predicted, truth), mean_absolute_error(predicted, truth)
     for au in range(3):
         known = ~np.isnan(truth[:, au])
         pair = np.stack([predicted[known, au], truth[known, au]], 1)
         assert icc[au] == pytest.approx(plain_icc(pair), abs=1e-12)
-        assert mae[au] == pytest.approx(sum(abs(a - b) for a, b in pair) / len(pair))
+        assert error[au] == pytest.approx(sum(abs(a - b) for a, b in pair) / len(pair))
 
 
 def test_icc_overlooks_an_offset_but_not_a_scale_and_is_undefined_without_variation() -> None:
@@ -64,7 +64,7 @@ def test_a_repeated_face_counts_once() -> None:
     metric, truth = IntensityMetrics(), torch.rand(6, 3) * 5
     metric.update(truth + 0.5, truth, torch.arange(6))
     metric.update(truth[:2] + 3, truth[:2], torch.arange(2))
-    assert metric.compute()["mae"] == pytest.approx(0.5, abs=1e-6)
+    assert metric.compute()["absolute_error"] == pytest.approx(0.5, abs=1e-6)
     assert metric.compute()["icc"] == pytest.approx(1)
 
 
@@ -124,9 +124,9 @@ def test_a_stage_learns_intensities_and_reports_them(
     with (tmp_path / "t/metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert any(row["train/intensity"] for row in rows)
-    (mae,) = (float(row["val/mae"]) for row in rows if row["val/mae"])
+    (error,) = (float(row["val/absolute_error"]) for row in rows if row["val/absolute_error"])
     (icc,) = (float(row["val/icc"]) for row in rows if row["val/icc"])
-    assert 0 < mae < 5 and -1 <= icc <= 1
+    assert 0 < error < 5 and -1 <= icc <= 1
     loaded = load_au_model(tmp_path / "t/checkpoints/last.ckpt")
     output = loaded.model(torch.zeros(1, 3, 48, 48, dtype=torch.uint8))
     assert (

@@ -220,7 +220,7 @@ def test_predictions_that_do_not_fit_their_labels_are_refused_in_one_line(run, t
         with pytest.raises(UserError, match=name) as caught:
             predictions.read_predictions(tmp_path / "bad.parquet", labels)
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="run the occlusion sweep"):
+    with pytest.raises(UserError, match="run the occlusion ladder"):
         score(tmp_path)
 
 

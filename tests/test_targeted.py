@@ -50,8 +50,8 @@ def teacher(tiny_store: FaceStore, tmp_path, fau_mae):
     return out
 
 
-def test_evaluate_sweeps_aimed_kinds_at_equal_area(tiny_store: FaceStore, tmp_path, fau_mae, teacher) -> None:
-    out = tmp_path / "swept"
+def test_evaluate_tests_aimed_kinds_at_equal_area(tiny_store: FaceStore, tmp_path, fau_mae, teacher) -> None:
+    out = tmp_path / "tested"
     kinds = ["patches", "au_targeted", "saliency"]
     line = ["evaluate", "--checkpoint", teacher / "checkpoints" / "last.ckpt", "--data", tiny_store.path]
     assert fau_mae(*line, "--out", out, "--kinds", *kinds, "--severities", 0.25, 0.5) == 0

@@ -63,7 +63,7 @@ class Bootstrap:
 
 
 def _fingerprint(scored: ScoredCell) -> int:
-    """The same for two cells whose faces, people, labels and masks (as far as the sweep kept them) are the same."""
+    """The same for two cells whose faces, people, labels and masks (as far as the ladder kept them) are the same."""
     parts: list[NDArray] = [
         scored.faces.sample_id,
         scored.faces.labels,

@@ -16,9 +16,9 @@ def summary_table(curves: Curves) -> pd.DataFrame:
     """Estimates with intervals: method, mask_source, kind, severity, metric, value, low, high.
 
     Metrics per cell: f1, auroc, retention. Per kind (severity NaN): mean_f1 and mean_auroc over the severities
-    above 0, robust_f1 and, where a `clean` method was swept, relative_drop. Kind `all` holds the mean over kinds
-    of each, for methods that were swept on every kind. A method that was swept at some severities only has no
-    figures per kind, one that was not swept on clean faces no retention and no robust_f1.
+    above 0, robust_f1 and, where a `clean` method was tested, relative_drop. Kind `all` holds the mean over kinds
+    of each, for methods that were tested on every kind. A method that was swept at some severities only has no
+    figures per kind, one that was not tested on clean faces no retention and no robust_f1.
     """
     rows: list[tuple] = []
     for own in curves.methods:
@@ -73,7 +73,7 @@ def difference_table(curves: Curves, own: MethodKey, other: Curves, rival: Metho
     """This method minus a rival of the same or another experiment: kind, severity, metric, value, low, high, counts.
 
     Paired: only folds where both saw the same faces under the same masks, so cells may be missing. Severity NaN
-    is the mean over the severities above 0, kind `all` the mean over kinds where both experiments swept the same
+    is the mean over the severities above 0, kind `all` the mean over kinds where both experiments tested the same
     kinds. `counts` says that the 95 % interval excludes 0.
     """
     figures = {}

@@ -54,33 +54,33 @@ class Curves:
         self.kinds = list(dict.fromkeys(kind for _, _, kind, *_ in samples if kind != CLEAN_KIND))
 
     def at(self, own: MethodKey, kind: str, severity: float, metric: str = "f1") -> Floats:
-        """(1 + R,) macro metric of a cell; severity 0 is the same for every kind; KeyError if never swept."""
+        """(1 + R,) macro metric of a cell; severity 0 is the same for every kind; KeyError if never tested."""
         return np.mean(list(self._samples[(*own, *_cell(kind, severity), metric)].values()), axis=0)
 
     def severities(self, own: MethodKey, kind: str) -> list[float]:
-        """The severities above 0 that this method was swept at."""
+        """The severities above 0 that this method was tested at."""
         return sorted({s for m, mask, k, s, _ in self._samples if (m, mask, k) == (*own, kind) and s > 0})
 
     def has(self, own: MethodKey, kind: str, severity: float) -> bool:
-        """Whether this method was swept there: one model per severity, say, may not read clean faces."""
+        """Whether this method was tested there: one model per severity, say, may not read clean faces."""
         return any((*own, *_cell(kind, severity), metric) in self._samples for metric in METRICS)
 
     def ladder(self, kind: str) -> list[float]:
-        """The severities above 0 that any method was swept at."""
+        """The severities above 0 that any method was tested at."""
         return sorted({s for _, _, k, s, _ in self._samples if k == kind and s > 0})
 
     def covers(self, own: MethodKey, kind: str) -> bool:
-        """Whether this method was swept at the whole ladder of an occlusion: its means are not to be compared else."""
+        """Whether this method was tested at the whole ladder of an occlusion: its means are not to be compared else."""
         return self.severities(own, kind) == self.ladder(kind) != []
 
     def mean(self, own: MethodKey, kind: str, metric: str = "f1") -> Floats:
-        """(1 + R,) mean over the severities above 0 that this method was swept at."""
+        """(1 + R,) mean over the severities above 0 that this method was tested at."""
         return np.mean([self.at(own, kind, s, metric) for s in self.severities(own, kind)], axis=0)
 
     def retention(self, own: MethodKey, kind: str, severity: float) -> Floats | None:
         """(1 + R,) macro-F1 at this severity over the same method's on clean faces; NaN where that is 0.
 
-        None for a method that was not swept on clean faces.
+        None for a method that was not tested on clean faces.
         """
         if not self.has(own, CLEAN_KIND, 0.0):
             return None
@@ -92,7 +92,7 @@ class Curves:
     def robust_f1(self, own: MethodKey, kind: str) -> Floats | None:
         """(1 + R,) area under macro-F1 from severity 0 to the last, over that width: between 0 and 1.
 
-        None for a method that was not swept on clean faces.
+        None for a method that was not tested on clean faces.
         """
         if not self.has(own, CLEAN_KIND, 0.0):
             return None
@@ -103,7 +103,7 @@ class Curves:
     def relative_drop(self, own: MethodKey, kind: str, base: MethodKey) -> Floats | None:
         """(1 + R,) sum of 1 - F1 over severities, over that of `base` (mCE: Hendrycks & Dietterich 2019).
 
-        Over the severities above 0 that both were swept at; None where there is none.
+        Over the severities above 0 that both were tested at; None where there is none.
         """
         steps = [s for s in self.severities(own, kind) if s in self.severities(base, kind)]
         if not steps:
@@ -112,7 +112,7 @@ class Curves:
         return np.asarray(lost / reference)
 
     def folds(self, own: MethodKey) -> list[int]:
-        """The test folds that this method was swept on."""
+        """The test folds that this method was tested on."""
         return sorted({fold for key, folds in self._faces.items() if key[:2] == own for fold in folds})
 
     def shared_folds(self, own: MethodKey, other: "Curves", rival: MethodKey) -> list[int]:

@@ -22,7 +22,7 @@ def saliency_maps(
 
     A token's saliency is the sum over its pixels of |d/dx ½ Σ_a z_a²|, z the logits: how strongly they move what
     the method says of all AUs, those it is sure of most. No label is used. The maps are kept in `path` (.npz)
-    together with `made_by`; a file that is there already is read, so a sweep that goes on keeps its masks.
+    together with `made_by`; a file that is there already is read, so a walk that goes on keeps its masks.
     """
     if not path.exists():
         ids, maps = [], []

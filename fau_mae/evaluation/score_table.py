@@ -102,7 +102,7 @@ def _checked(frame: pd.DataFrame, aus: list[str], path: Path) -> pd.DataFrame:
 
 
 def _write_split(rows: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> None:
-    """One split in the layout that the occlusion sweep writes."""
+    """One split in the layout that the occlusion ladder writes."""
     people = rows.drop_duplicates("sample_id").set_index("sample_id")[["subject"]]
     write_parquet(folder / "labels.parquet", people.join(truth).reset_index())
     columns = ["sample_id", "subject", "hidden", *truth.columns]

@@ -116,7 +116,7 @@ def _by_severity(curves: Curves, own: MethodKey, rival: MethodKey, kinds: Sequen
 
 
 def _gaps(curves: Curves, own: MethodKey, rival: MethodKey) -> Gaps:
-    """The cells of `difference_table`; severity None: the mean, where both were swept at every severity."""
+    """The cells of `difference_table`; severity None: the mean, where both were tested at every severity."""
     gaps = {}
     for row in difference_table(curves, own, curves, rival).itertuples():
         whole = curves.covers(own, row.kind) and curves.covers(rival, row.kind)
