@@ -155,7 +155,7 @@ def write(path: Path, **changes: Any) -> Path:
         ({"method": "random"}, "run_cap"),
         ({"metric": {"name": "val/auroc"}}, "goal"),
         ({"parameters": None}, "not a W&B sweep file"),
-        ({"parameters": {"a": {"min": 0, "max": 1}}}, "a grid needs"),
+        ({"parameters": {"a": {"min": 0.0, "max": 1.0}}}, "a grid needs"),
         ({"method": "random", "run_cap": 2, "parameters": {"a": {"min": 1, "max": 0}}}, "min is not below"),
         ({"method": "random", "run_cap": 2, "parameters": {"a": {"distribution": "beta"}}}, "'beta'"),
         ({"parameters": {"a": {"parameters": {}}}}, "dotted"),
