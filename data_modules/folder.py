@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_modules.au_columns import numbers_of
 from data_modules.errors import UserError
 from data_modules.faces.video import VIDEOS, open_video, read_picture
 from data_modules.facs import au_name
-from data_modules.frames import Source, SourceFrame, file_hash, files_state
-from data_modules.label_table import EVERY_FRAME, read_table, subject_of
-from data_modules.media import find_media
-from data_modules.stores.preparing import prepare_store
+from data_modules.sources.au_columns import numbers_of
+from data_modules.sources.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.sources.label_table import EVERY_FRAME, read_table, subject_of
+from data_modules.sources.media import find_media
+from data_modules.sources.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import Tally
 

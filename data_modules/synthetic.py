@@ -14,9 +14,9 @@ from rich.progress import track
 from data_modules import files
 from data_modules.errors import UserError, explain
 from data_modules.facs import SYNTHETIC_AUS
+from data_modules.sources.workers import worker_pool
 from data_modules.stores.store import FaceStore, StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import StoreWriter
-from data_modules.stores.workers import worker_pool
 from data_modules.synthetic_faces.anny_files import ANNY_VERSION
 from data_modules.synthetic_faces.assets import load_rig
 from data_modules.synthetic_faces.clip import draw_clip

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fixtures_datasets import numbered_frame
 
-from data_modules.au_columns import AUColumn, parse_au_column
 from data_modules.errors import UserError
+from data_modules.sources.au_columns import AUColumn, parse_au_column
 from data_modules.stores.store import FaceStore
 
 Run = Callable[..., int]

@@ -11,7 +11,7 @@ from fixtures_datasets import numbered_frame, write_bp4d
 from data_modules.bp4d import prepare_bp4d
 from data_modules.errors import UserError
 from data_modules.folder import prepare_folder
-from data_modules.stores import preparing
+from data_modules.sources import preparing
 from data_modules.stores.store import FaceStore
 
 SEQUENCES = [("F001", "T1"), ("F003", "T2"), ("M003", "T1"), ("M004", "T8")]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from data_modules import files
-from data_modules.au_columns import read_au_columns
 from data_modules.errors import UserError
 from data_modules.faces.video import VIDEOS
+from data_modules.sources.au_columns import read_au_columns
 
 EVERY_FRAME = -1
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_modules.faces.alignment import Face, choose_face, crop_matrix, face_from_landmarks, warp
 from data_modules.faces.detection import FaceDetector
-from data_modules.frames import SourceFrame
+from data_modules.sources.frames import SourceFrame
 from data_modules.stores.store import StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import Tally
 

@@ -16,10 +16,10 @@ from rich.progress import Progress
 
 from data_modules.errors import UserError, explain
 from data_modules.faces.alignment import PRESETS
-from data_modules.frames import Job, Source, SourceFrame, fingerprint
+from data_modules.sources.frames import Job, Source, SourceFrame, fingerprint
+from data_modules.sources.workers import worker_pool
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import StoreWriter, Tally
-from data_modules.stores.workers import worker_pool
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
 CROP_VERSION = 2  # raise when the same options give other crops than before
@@ -136,7 +136,7 @@ def write_sequence(
 ) -> None:
     """Write the part of one sequence."""
     # Not above: the process that only hands out work needs no torch.
-    from data_modules.faces.cropping import crop_rows
+    from data_modules.sources.cropping import crop_rows
 
     tally = Tally()
     rows = crop_rows(read(job, tally), writer.info, tally)
