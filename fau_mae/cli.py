@@ -126,6 +126,7 @@ def entry() -> None:
     """The console script: quiet the libraries, run, exit."""
     _speak_utf8()
     provide_home()
+    _wait_passively()
     _keep_freed_memory()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -149,6 +150,16 @@ def _speak_utf8() -> None:
     os.environ.setdefault("PYTHONIOENCODING", f"{locale.getpreferredencoding(False)}:backslashreplace")
     os.environ["PYTHONUTF8"] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _wait_passively() -> None:
+    """Let idle threads sleep: on a busy machine those that spin cost a training step several times its time.
+
+    Read when torch is loaded, so set before; processes started from here inherit it. Pinned threads are left alone.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # GNU's OpenMP, and others
+        os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's
 
 
 def _keep_freed_memory() -> None:

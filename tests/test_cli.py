@@ -1,6 +1,7 @@
 """Commands beside `fit` and `run`, through the front door: help, prepare folder, occlude, evaluate-predictions."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -101,6 +102,19 @@ def test_help_version_and_wrong_use_come_at_once(words: list[str], code: int) ->
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
     assert done.returncode == code and done.stdout.splitlines()[-1] == "set()"
     assert "Traceback" not in done.stderr and (code == 0 or done.stderr)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP says there what it was told")
+@pytest.mark.parametrize("start", [["-m", "fau_mae.cli"], ["-c", "from fau_mae.cli import entry; entry()"]])
+@pytest.mark.parametrize("pinned", [False, True])
+def test_idle_threads_sleep_unless_they_are_pinned(start: list[str], pinned: bool) -> None:
+    """Told before torch is loaded, so that its OpenMP hears it."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_"))}
+    env |= {"OMP_DISPLAY_ENV": "verbose"} | ({"OMP_NUM_THREADS": "1"} if pinned else {})
+    done = subprocess.run([sys.executable, *start, "fit", "--help"], capture_output=True, text=True, env=env)
+    assert done.returncode == 0
+    (spins,) = re.findall(r"GOMP_SPINCOUNT *= *'(\d+)'", done.stderr)
+    assert (int(spins) == 0) is not pinned
 
 
 def test_version_is_that_of_the_installed_package(fau_mae: FauMae, capsys) -> None:

@@ -136,3 +136,36 @@ def test_reconstruction_keeps_visible_pixels_and_loss_looks_at_hidden_ones_only(
     torch.testing.assert_close(reconstruction_loss(patches, changed, statistics, visible), loss)
     changed[~visible] += 7.0
     assert reconstruction_loss(patches, changed, statistics, visible) > loss
+
+
+def test_gradient_stem_describes_patches_as_its_definition_does() -> None:
+    """Angles and lengths of central differences, cos¹⁶ about each direction times the length, averaged per cell."""
+    stem = MaskedEncoder(BackboneConfig("nano", "gradient"), FACES).stem
+    patches = torch.randn(2, 5, 3 * 12 * 12)
+    grey = patches.reshape(2, 5, 3, 12, 12).mean(2)
+    padded = torch.nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate")
+    across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+    down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    length, angle = torch.hypot(across, down), torch.atan2(down, across)  # (2, 5, 12, 12)
+    bins = torch.arange(9).view(9, 1, 1) * torch.pi / 9
+    votes = length[:, :, None] * torch.cos(angle[:, :, None] - bins) ** 16  # (2, 5, 9, 12, 12)
+    cells = (votes.flatten(3) @ stem.pool).flatten(2)
+    energy = (cells.square().sum(-1, keepdim=True) + 0.01).sqrt()
+    wanted = (cells / energy).sqrt() * cells.shape[-1] ** 0.25
+    torch.testing.assert_close(stem.describe(patches)[..., : cells.shape[-1]], wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_nodes_of_the_query_graph_are_sums_over_places_and_width() -> None:
+    model = au_model("linear", "query_graph")
+    head, latents = model.head, model.encoder(faces(2), masks([6, 3]))
+    nodes = torch.einsum("bnr,anrd->bad", head.tokens(latents), head.queries) + head.query_bias
+    wanted = torch.nn.functional.gelu(head.node_norm(nodes))
+    torch.testing.assert_close(head(latents).first_nodes, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_normalising_only_what_is_read_gives_the_same_bits() -> None:
+    encoder = MaskedEncoder(BackboneConfig("nano", "linear"), FACES).eval()
+    image, visible, read = faces(2), masks([6, 6]), []
+    encoder.stem.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    encoder(image, visible)
+    assert torch.equal(read[0], encoder.patches(image)[visible].view(2, 6, -1))

@@ -132,6 +132,11 @@ class MaskedEncoder(nn.Module):
         """uint8 pictures (B, 3, H, W) -> normalised patches (B, N, P)."""
         return patchify(self.normalise(image), self.patch)
 
+    def _normalise_patches(self, patches: Tensor) -> Tensor:
+        """`normalise` after `patchify`: (B, V, P) of 0-255 -> (B, V, P), the same numbers to the bit."""
+        channels = patches.unflatten(-1, (3, -1)).float()  # (B, V, 3, p²)
+        return ((channels - self.pixel_mean.view(3, 1)) / self.pixel_std.view(3, 1)).flatten(2)
+
     def forward(self, image: Tensor, visible: Tensor | None = None) -> Latents:
         """Encode the visible patches.
 
@@ -141,12 +146,13 @@ class MaskedEncoder(nn.Module):
                 so cost falls with what is hidden. A face of which none is visible has the class token alone.
         """
         B, N = len(image), self.grid**2
-        valid, patches = None, self.patches(image)  # (B, N, P)
+        valid, patches = None, patchify(image, self.patch)  # (B, N, P)
         if visible is None:
             positions = torch.arange(N, device=image.device).expand(B, N)
         else:
             positions, valid = visible_positions(visible)  # (B, V)
             patches = patches.gather(1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
+        patches = self._normalise_patches(patches)  # only those that are read
         if not patches.shape[1]:
             # Nothing is visible. The stem still runs, on a blank that is dropped: every weight keeps its gradient.
             x = self.stem(F.pad(patches, (0, 0, 0, 1)))[:, :0]  # (B, 0, D)

@@ -92,7 +92,9 @@ class QueryGraph(AUHead):
     def forward(self, latents: Latents) -> AUOutput:
         """Latents of the visible tokens -> logits, nodes and edges; messages leave the edges as they are."""
         places = self.dropout(self.tokens(latents))  # (B, N, r)
-        nodes = torch.einsum("bnr,anrd->bad", places, self.queries) + self.query_bias  # (B, A, d)
+        A, _, _, d = self.queries.shape
+        queries = self.queries.flatten(1, 2).transpose(0, 1).flatten(1)  # (N·r, A·d): one product for all AUs
+        nodes = (places.flatten(1) @ queries).unflatten(1, (A, d)) + self.query_bias  # (B, A, d)
         nodes = nn.functional.gelu(self.node_norm(nodes))
         sender, receiver = self.edge_sender(nodes), self.edge_receiver(nodes)  # (B, A, e)
         edges = self.edge_norm(receiver[:, :, None] + sender[:, None] + self.pair_bias)  # (B, A, A, e)

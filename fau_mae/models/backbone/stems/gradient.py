@@ -66,12 +66,11 @@ class GradientStem(nn.Module):
         across = (across[..., 1:] + across[..., :-1]).flatten(2)[:, :, None]
         down = (down[..., 1:, :] + down[..., :-1, :]).flatten(2)[:, :, None]
         power = across.square() + down.square() + 1e-12
-        scale = power.pow(-0.5)
+        scale = power.pow(-15 / 32)  # cos¹⁶ times the length: a 16th power takes the length's 16th root
         unit = torch.cat([across * scale, down * scale], 2)  # (B, V, 2, p²)
         share = self.directions @ unit  # (B, V, BINS, p²)
         for _ in range(4):  # cos¹⁶: .37 at the neighbour's centre, and no angle to compute
             share = share.square_()
-        share *= power * scale
         cells = (share @ self.pool).flatten(2)  # (B, V, BINS·cells)
         energy = (cells.square().sum(-1, keepdim=True) + 0.01).sqrt()
         # 1e-12: a flat cell is 0, where a root has no slope, and saliency asks for one.
