@@ -32,7 +32,7 @@ def step_ms(model: AUModel, visible_share: float) -> float:
 
 
 def main() -> None:
-    faces = FaceShape(SIZE, GRID, tuple(au_region(au) for au in SYNTHETIC_AUS), "canonical")
+    faces = FaceShape(SIZE, GRID, tuple(au_region(au, "canonical") for au in SYNTHETIC_AUS), "canonical")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, batch {BATCH}, micro encoder")
     for stem in ("linear", "gradient"):
         for fused in (False, True):

@@ -100,6 +100,7 @@ class FaceDataset(Dataset[FaceBatch]):
             donor=self._donor(index, spec) if wants_donor else None,
             aus=self.store.info.aus,  # all of them: a choice by label would tell the label
             saliency=self.saliency.get(int(self.sample_ids[index])),
+            preset=self.store.info.preset,
         )
 
     def _picture(self, index: int) -> np.ndarray:
@@ -177,11 +178,11 @@ class FaceDataModule(L.LightningDataModule):
         super().__init__()
         self.store = FaceStore(store)
         self.aus, self.preset = self.store.info.aus, self.store.info.preset
-        self.regions = [au_region(au) for au in self.aus]
         self.image_size, self.grid = image_size or self.store.info.size, grid
         if self.image_size % grid:
             raise UserError(f"data.image_size {self.image_size} is not a multiple of data.grid {grid}")
-        self.faces = FaceShape(self.image_size, grid, tuple(self.regions), self.preset)
+        regions = tuple(au_region(au, self.preset) for au in self.aus)
+        self.faces = FaceShape(self.image_size, grid, regions, self.preset)
         self.fold, self.num_folds, self.val_share = fold, num_folds, val_share
         self.batch_size, self.augment, self.num_workers, self.seed = batch_size, augment, num_workers, seed
         self.occlusion, self.labels = occlusion, labels

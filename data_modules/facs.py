@@ -1,8 +1,9 @@
 """The Facial Action Coding System as this project uses it: action units, muscles, face regions, data-set AU lists.
 
 Regions are rectangles in the canonical face crop (see `CANONICAL_POINTS`), in fractions of its width and
-height, origin at the top left. They say where the picture shows an AU, and are used to start the AU
-queries of the graph head, to aim `au_targeted` occlusion and to split results into hidden and visible AUs.
+height, origin at the top left; `au_region` maps them to the other crop presets. They say where the picture shows an
+AU, and are used to start the AU queries of the graph head, to aim `au_targeted` occlusion and to split results into
+hidden and visible AUs.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,18 @@ CANONICAL_POINTS: tuple[tuple[float, float], ...] = (
     (0.38, 0.72),
     (0.62, 0.72),
 )
+
+# Where each crop preset of `faces.alignment` shows what the canonical crop shows at (x, y): at scale · x + shift, in
+# fractions of the crop, and how far parts stray from there, for `jaa_net` and `fmae` cut by boxes. Scale and
+# shifts follow from `crop_matrix` for `MEAN_FACE` (tests/test_regions.py derives them); how far is fitted to 90
+# rendered faces.
+_SHOWN_AT: dict[str, tuple[float, float, float, float]] = {
+    "canonical": (1.0, 0.0, 0.0, 0.0),
+    "me_graphau": (1.197, -0.102, 0.002, 0.0),
+    "jaa_net": (0.992, 0.004, -0.044, 0.01),
+    "fmae": (1.004, -0.002, 0.022, 0.04),
+}
+PRESETS = tuple(_SHOWN_AT)
 
 _BROW_INNER: Rectangle = (0.33, 0.16, 0.67, 0.36)
 _BROWS: Rectangle = (0.16, 0.14, 0.84, 0.38)
@@ -83,6 +96,17 @@ def au_name(number: int) -> str:
     return f"AU{number}"
 
 
-def au_region(number: int) -> Rectangle:
-    """The region of the canonical crop that shows this AU; the whole crop for an AU not in `AUS`."""
-    return AUS[number].region if number in AUS else (0.0, 0.0, 1.0, 1.0)
+def au_region(number: int, preset: str) -> Rectangle:
+    """The region of a crop by `preset` that shows this AU; the whole crop for an AU not in `AUS`."""
+    if number not in AUS:
+        return 0.0, 0.0, 1.0, 1.0
+    x0, y0, x1, y1 = AUS[number].region
+    _, _, _, stray = _SHOWN_AT[preset]
+    (left, top), (right, bottom) = shown_at((x0, y0), preset), shown_at((x1, y1), preset)
+    return max(left - stray, 0.0), max(top - stray, 0.0), min(right + stray, 1.0), min(bottom + stray, 1.0)
+
+
+def shown_at(place: tuple[float, float], preset: str) -> tuple[float, float]:
+    """A place (x, y) of the canonical crop -> where a crop by `preset` shows it; fractions of the crop."""
+    scale, right, down, _ = _SHOWN_AT[preset]
+    return scale * place[0] + right, scale * place[1] + down

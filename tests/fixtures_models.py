@@ -6,7 +6,7 @@ from data_modules.batch import FaceShape
 from data_modules.facs import SYNTHETIC_AUS, au_region
 
 GRID, SIZE = 4, 48
-REGIONS = tuple(au_region(au) for au in SYNTHETIC_AUS)
+REGIONS = tuple(au_region(au, "canonical") for au in SYNTHETIC_AUS)
 FACES = FaceShape(SIZE, GRID, REGIONS, "canonical")
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from data_modules.facs import DISFA_AUS, au_name
+from data_modules.facs import DISFA_AUS, au_name, au_region
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.scoring import score_predictions
 
@@ -71,7 +71,9 @@ def write_split(
             table.iloc[repeated].to_parquet(path)
     for kind, severity in [("none", 0.0), *((k, s) for k in kinds for s in severities)]:
         visible = rng.random((n, 64)) >= severity
-        shares = pd.DataFrame(region_hidden_share(visible, DISFA_AUS), columns=AUS)
+        shares = pd.DataFrame(
+            region_hidden_share(visible, [au_region(au, "canonical") for au in DISFA_AUS]), columns=AUS
+        )
         path = folder / "regions" / f"{kind}-{severity:.2f}.parquet"
         path.parent.mkdir(exist_ok=True)
         pd.concat([ids[["sample_id"]], shares], axis=1).to_parquet(path)

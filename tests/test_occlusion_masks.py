@@ -196,7 +196,7 @@ def test_landmark_sets_agree_and_odd_ones_are_refused():
 def test_au_targeted_hides_the_regions_of_the_chosen_aus():
     def hidden_share(au: int, aus: tuple[int, ...]) -> float:
         _, visible = hide(face(224, 224), "au_targeted", 0.25, 1, 14, aus=aus)
-        x0, y0, x1, y1 = (round(edge * 224) for edge in au_region(au))
+        x0, y0, x1, y1 = (round(edge * 224) for edge in au_region(au, "canonical"))
         return 1 - visible[y0:y1, x0:x1].mean()
 
     assert hidden_share(12, (12, 15)) > 0.95 and hidden_share(12, (1, 2)) < 0.2

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from data_modules.errors import UserError
-from data_modules.facs import DISFA_AUS
+from data_modules.facs import DISFA_AUS, au_region
 from fau_mae import metrics
 from fau_mae.evaluation import bootstrap, comparison
 from fau_mae.evaluation.curves import METRICS, Curves, Interval, MethodKey, interval
@@ -205,7 +205,7 @@ def test_region_share_is_the_hidden_area_of_the_region():
     visible = np.ones((3, grid * grid), bool)
     visible[1] = False
     visible[2].reshape(grid, grid)[: grid // 2] = False  # the upper half is hidden
-    shares = region_hidden_share(visible, DISFA_AUS)
+    shares = region_hidden_share(visible, [au_region(au, "canonical") for au in DISFA_AUS])
     assert shares[0] == pytest.approx(0) and shares[1] == pytest.approx(1)
     assert shares[2, DISFA_AUS.index(1)] == pytest.approx(1)  # brows
     assert shares[2, DISFA_AUS.index(25)] == pytest.approx(0)  # mouth

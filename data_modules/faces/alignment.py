@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 
 from data_modules.errors import UserError
-from data_modules.facs import CANONICAL_POINTS
+from data_modules.facs import CANONICAL_POINTS, PRESETS
 from data_modules.landmarks import five_points
 
-PRESETS = ("canonical", "me_graphau", "jaa_net", "fmae")
 # Eyes, nose tip and mouth corners in the 112-pixel square crop that is used with MTCNN.
 _MTCNN_TEMPLATE = (
     (38.2946, 51.6963),
@@ -37,13 +36,26 @@ class Face(NamedTuple):
         return float(max(x1 - x0, 0) * max(y1 - y0, 0))
 
 
-def face_from_landmarks(landmarks: np.ndarray) -> Face:
-    """The face that a data set's own landmarks (P, 2) describe: their bounding box and their five points.
+# What MTCNN finds on rendered faces of all poses, in fractions of the canonical crop: the median of 86, made symmetric.
+MEAN_FACE = Face(
+    np.array([0.169, 0.027, 0.831, 0.926]),
+    1.0,
+    np.array([[0.353, 0.375], [0.647, 0.375], [0.5, 0.576], [0.378, 0.72], [0.622, 0.72]]),
+)
 
-    P is 5, 49, 51, 66 or 68, in iBUG order. Raises `UserError` for another number.
+
+def face_from_landmarks(landmarks: np.ndarray) -> Face:
+    """The face that a data set's own landmarks (P, 2) describe: its five points, and the box of `MEAN_FACE` on them.
+
+    So the box is like a detector's, whatever the layout; that of the points would leave out the forehead, and of five
+    points most of the face. Raises `UserError` for landmarks of no known layout.
     """
-    box = np.concatenate([landmarks.min(0), landmarks.max(0)]).astype(np.float32)
-    return Face(box, 1.0, five_points(landmarks).astype(np.float32))
+    points = five_points(landmarks)
+    matrix = similarity(MEAN_FACE.points, points)
+    middle = matrix[:, :2] @ (MEAN_FACE.box[:2] + MEAN_FACE.box[2:]) / 2 + matrix[:, 2]
+    half = np.hypot(*matrix[:, 0]) * (MEAN_FACE.box[2:] - MEAN_FACE.box[:2]) / 2
+    box = np.concatenate([middle - half, middle + half])
+    return Face(box.astype(np.float32), 1.0, points.astype(np.float32))
 
 
 def choose_face(faces: Sequence[Face], last: Face | None = None) -> Face | None:
@@ -67,8 +79,7 @@ def align(image: np.ndarray, face: Face, size: int, preset: str = "canonical") -
 def crop_matrix(face: Face, size: int, preset: str = "canonical") -> np.ndarray:
     """The 2×3 similarity from the pixels of the picture to those of the crop.
 
-    - `canonical`: the five points as near as possible to `facs.CANONICAL_POINTS` (least squares). The face
-      regions of `facs` hold in this crop only.
+    - `canonical`: the five points as near as possible to `facs.CANONICAL_POINTS` (least squares).
     - `me_graphau` (Luo et al., 2022): five points to 256², of which the middle 224² are seen. The paper
       does not print the template; this is the square one that comes with MTCNN pipelines.
     - `jaa_net` (Shao et al., 2018): eyes level; a square around the middle of the five points' bounding box,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_modules.errors import UserError
+from data_modules.facs import PRESETS
 from data_modules.occlusion.fill import fill_hidden
 from data_modules.occlusion.grid import cells_to_pixels
 from data_modules.occlusion.kinds import KINDS
@@ -30,12 +31,13 @@ def occlude(
     aus: Sequence[int] = (),
     saliency: np.ndarray | None = None,
     objects: Sequence[Cutout] = (),
+    preset: str = "canonical",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hide part of a face -> (picture (H, W, 3) uint8, visible (H, W) bool, True = visible).
 
     `image` is uint8 RGB (H, W, 3) and is left alone. `grid` is the number of cells per side of grid kinds,
     as a rule the model's token grid; `fill` is what they show (`fill.FILLS`). `landmarks` (P, 2) are x, y in
-    pixels, 5 or iBUG 49/51/66/68 points; without them parts are where alignment puts them. `donor` is another
+    pixels, 5 or iBUG 49/51/66/68 points; without them parts are where a crop by `preset` has them. `donor` is another
     face, uint8 RGB of any size; `aus` the targets of `au_targeted` (all by default); `saliency` a map (h, w);
     `objects` come from `objects.load_objects`. Severity 0 and kind "none" hide nothing.
 
@@ -44,16 +46,18 @@ def occlude(
     not uint8 RGB, and a kind whose material is missing.
     """
     check_spec(spec)
+    if preset not in PRESETS:
+        raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(f"a face must be uint8 RGB (H, W, 3), not {image.dtype} {image.shape}")
     image = np.ascontiguousarray(image)  # OpenCV takes no other layout
     kind = KINDS[spec.kind]
     if spec.severity > 0 and kind.cells:
-        scene = Scene(image, grid, landmarks=landmarks, aus=aus, saliency=saliency)
+        scene = Scene(image, grid, landmarks=landmarks, aus=aus, saliency=saliency, preset=preset)
         visible = cells_to_pixels(kind.cells(draws(spec, sample_id), spec.severity, scene), *image.shape[:2])
         return fill_hidden(image, visible, fill, spec, sample_id, donor), visible
     if spec.severity > 0 and kind.draw:
-        scene = Scene(image, grid, pool_of(spec.seed), landmarks, donor, objects=objects)
+        scene = Scene(image, grid, pool_of(spec.seed), landmarks, donor, objects=objects, preset=preset)
         return paint(scene, kind.draw(draws(spec, sample_id), scene), spec.severity)
     return image.copy(), np.ones(image.shape[:2], bool)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from data_modules.facs import CANONICAL_POINTS
+from data_modules.facs import CANONICAL_POINTS, shown_at
 from data_modules.landmarks import first_eye_point
 
 # Head geometry in units of the distance from the eye line to the mouth line, fitted to frontal adult faces.
@@ -21,22 +21,20 @@ _NOSE_SWING = 0.47
 _MAX_SINE = 0.85
 
 
-_CANONICAL = np.array(CANONICAL_POINTS)
-
-
 @lru_cache(maxsize=64)
-def canonical_points(height: int, width: int) -> np.ndarray:
-    """Where alignment puts the five points of a frontal face, (5, 2) pixels; treat it as read-only."""
-    return _CANONICAL * (width, height)
+def aligned_points(height: int, width: int, preset: str) -> np.ndarray:
+    """Where a crop by `preset` has the five points of a frontal face, (5, 2) pixels; treat it as read-only."""
+    return np.array([shown_at(point, preset) for point in CANONICAL_POINTS]) * (width, height)
 
 
-def packed_chart(landmarks: np.ndarray | None, height: int, width: int) -> np.ndarray:
+def packed_chart(landmarks: np.ndarray | None, height: int, width: int, preset: str) -> np.ndarray:
     """The numbers of a face's `Chart` in one array, which compiled code takes faster than a tuple; see `unpacked`.
 
-    `landmarks` (P, 2) x, y in pixels, of a layout of `landmarks`; None puts the parts where alignment does.
+    `landmarks` (P, 2) x, y in pixels, of a layout of `landmarks`; None puts the parts where a crop
+    by `preset` has them.
     """
     if landmarks is None:
-        return _measured(canonical_points(height, width), -1)
+        return _measured(aligned_points(height, width, preset), -1)
     points = np.ascontiguousarray(landmarks, np.float64)
     return _measured(points, first_eye_point(points))
 

@@ -101,7 +101,7 @@ def _weights(aus: tuple[int, ...]) -> np.ndarray:
     """How much of these AUs each place of the canonical crop shows, (_PLACES, _PLACES); regions end on places."""
     weights = np.zeros((_PLACES, _PLACES))
     for au in aus:
-        x0, y0, x1, y1 = (round(edge * _PLACES) for edge in au_region(au))
+        x0, y0, x1, y1 = (round(edge * _PLACES) for edge in au_region(au, "canonical"))
         weights[y0:y1, x0:x1] += _PLACES**2 / ((x1 - x0) * (y1 - y0))
     return weights
 

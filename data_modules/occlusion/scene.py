@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_modules.landmarks import five_points
-from data_modules.occlusion.chart import Chart, canonical_points, packed_chart
+from data_modules.occlusion.chart import Chart, aligned_points, packed_chart
 from data_modules.occlusion.objects import Cutout
 
 
@@ -21,6 +21,7 @@ class Scene(NamedTuple):
     aus: Sequence[int] = ()  # for `au_targeted`; empty means all
     saliency: np.ndarray | None = None  # (h, w) float over the crop, for `saliency`
     objects: Sequence[Cutout] = ()  # for `objects`
+    preset: str = "canonical"  # how the face is cropped: says where its parts are without landmarks
 
     @property
     def size(self) -> tuple[int, int]:
@@ -30,12 +31,14 @@ class Scene(NamedTuple):
     @property
     def five_points(self) -> np.ndarray:
         """Left eye, right eye, nose tip, left and right mouth corner, (5, 2) pixels."""
-        return canonical_points(*self.size) if self.landmarks is None else five_points(self.landmarks)
+        if self.landmarks is None:
+            return aligned_points(*self.size, self.preset)
+        return five_points(self.landmarks)
 
     @property
     def packed_chart(self) -> np.ndarray:
         """Face coordinates of this face's pixels, for compiled code."""
-        return packed_chart(self.landmarks, *self.size)
+        return packed_chart(self.landmarks, *self.size, self.preset)
 
     @property
     def chart(self) -> Chart:

@@ -20,7 +20,7 @@ from data_modules.occlusion.objects import load_objects
 from data_modules.occlusion.spec import PROTOCOL_SEED, OcclusionSpec, training_seed
 from data_modules.streams import keyed_generator
 
-_OPTIONAL = ("landmarks", "donor", "aus", "saliency")  # keys that are handed on to `occlude`
+_OPTIONAL = ("landmarks", "donor", "aus", "saliency", "preset")  # keys that are handed on to `occlude`
 
 
 class Occlude(A.ImageOnlyTransform):
@@ -29,7 +29,7 @@ class Occlude(A.ImageOnlyTransform):
     `A.Compose([Occlude("hand", severity=(0.1, 0.5))])(image=face, sample_id=7)` returns the picture as
     `image`, (H, W, 3) uint8 RGB, and `visible`, (H, W) bool, True = visible. More keys may be given: `epoch`
     (a new mask in each; without it a face keeps its mask, the protocol's when `mask_seed` is 0), `landmarks`
-    (P, 2) pixels, `donor`, `aus`, `saliency` as in `occlude`. Without `sample_id` its bytes are the key.
+    (P, 2) pixels, `donor`, `aus`, `saliency`, `preset` as in `occlude`. Without `sample_id` its bytes are the key.
 
     `severity` is a share 0-1 or a (low, high) range; `grid` the cells per side of grid kinds; `objects` the
     folder of the kind "objects". Place it after geometric transforms, which would not move `visible`.

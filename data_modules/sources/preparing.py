@@ -15,14 +15,14 @@ from typing import Any
 from rich.progress import Progress
 
 from data_modules.errors import UserError, explain
-from data_modules.faces.alignment import PRESETS
+from data_modules.facs import PRESETS
 from data_modules.sources.frames import Job, Source, SourceFrame, fingerprint
 from data_modules.sources.workers import worker_pool
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import StoreWriter, Tally
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
-CROP_VERSION = 2  # raise when the same options give other crops than before
+CROP_VERSION = 3  # raise when the same options give other crops than before
 
 
 def prepare_store(

@@ -102,7 +102,7 @@ def _walk_rung(
         columns["sample_id"].append(batch.sample_id.numpy())
         columns["subject"].append(subjects[batch.subject.numpy()])
         columns["hidden"].append((~batch.visible).float().mean(1).numpy())  # True = visible
-        regions.append(region_hidden_share(batch.visible.numpy(), data.aus))  # (B, A)
+        regions.append(region_hidden_share(batch.visible.numpy(), data.faces.regions))  # (B, A)
         on_device = FaceBatch(*(field.to(device) for field in batch))
         told = {"none": on_device, "oracle": on_device}
         if detector is not None and any(method.mask_source == "blind" for method in todo):

@@ -9,20 +9,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from data_modules.facs import au_region
+from data_modules.facs import Rectangle
 from fau_mae import metrics
 
 HIDDEN_FROM = 0.5  # an AU counts as hidden when at least this share of its region is
 MIN_POSITIVES = 10  # an AU with fewer positive faces in a group says nothing there
 
 
-def region_hidden_share(visible: NDArray[np.bool_], aus: Sequence[int]) -> NDArray[np.float64]:
-    """Token masks (B, g·g), True = visible, of aligned crops -> (B, A) hidden share of each AU's region."""
+def region_hidden_share(visible: NDArray[np.bool_], regions: Sequence[Rectangle]) -> NDArray[np.float64]:
+    """Token masks (B, g·g), True = visible, and a rectangle per AU -> (B, A) hidden share of each region."""
     grid = round(visible.shape[1] ** 0.5)
     edges = np.arange(grid + 1) / grid
     weights = []
-    for au in aus:
-        x0, y0, x1, y1 = au_region(au)
+    for x0, y0, x1, y1 in regions:
         across = np.clip(np.minimum(edges[1:], x1) - np.maximum(edges[:-1], x0), 0, None)
         down = np.clip(np.minimum(edges[1:], y1) - np.maximum(edges[:-1], y0), 0, None)
         weights.append(np.outer(down, across).reshape(-1) / (across.sum() * down.sum()))
