@@ -149,7 +149,7 @@ class FaceDataModule(L.LightningDataModule):
         num_folds: parts of a store without published folds.
         val_share: share of the training subjects that validates.
         image_size: pixels of a side; 0 = as stored. A multiple of `grid`.
-        grid: tokens of a side.
+        grid: tokens of a side; 0 = `fitting_grid` of the size.
         batch_size: faces per step *and process*.
         augment: mirror, small similarity and colour while training.
         num_workers: loader processes; masks and pictures do not depend on it.
@@ -167,7 +167,7 @@ class FaceDataModule(L.LightningDataModule):
         num_folds: int = 3,
         val_share: float = 0.1,
         image_size: int = 0,
-        grid: int = 14,
+        grid: int = 0,
         batch_size: int = 64,
         augment: bool = True,
         num_workers: int = 0,
@@ -178,11 +178,12 @@ class FaceDataModule(L.LightningDataModule):
         super().__init__()
         self.store = FaceStore(store)
         self.aus, self.preset = self.store.info.aus, self.store.info.preset
-        self.image_size, self.grid = image_size or self.store.info.size, grid
-        if self.image_size % grid:
-            raise UserError(f"data.image_size {self.image_size} is not a multiple of data.grid {grid}")
+        self.image_size = image_size or self.store.info.size
+        self.grid = grid or fitting_grid(self.image_size)
+        if self.image_size % self.grid:
+            raise UserError(f"data.image_size {self.image_size} is not a multiple of data.grid {self.grid}")
         regions = tuple(au_region(au, self.preset) for au in self.aus)
-        self.faces = FaceShape(self.image_size, grid, regions, self.preset)
+        self.faces = FaceShape(self.image_size, self.grid, regions, self.preset)
         self.fold, self.num_folds, self.val_share = fold, num_folds, val_share
         self.batch_size, self.augment, self.num_workers, self.seed = batch_size, augment, num_workers, seed
         self.occlusion, self.labels = occlusion, labels
@@ -290,3 +291,14 @@ class FaceDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def fitting_grid(size: int) -> int:
+    """Tokens of a side for pictures of `size` pixels: as near 14 as patches of 8 pixels or more allow that divide it.
+
+    224 -> 14, 112 -> 14, 96 -> 12, 48 -> 6. Raises `UserError` for a size that has no such grid of 4 or more.
+    """
+    grids = [grid for grid in range(4, size // 8 + 1) if size % grid == 0]
+    if not grids:
+        raise UserError(f"no grid divides faces of {size} pixels: give data.image_size, such as 96 or 224")
+    return min(grids, key=lambda grid: abs(grid - 14))

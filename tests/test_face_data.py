@@ -9,7 +9,7 @@ import torch
 
 from data_modules.augment import FaceAugmentation
 from data_modules.errors import UserError
-from data_modules.face_data import FaceDataModule
+from data_modules.face_data import FaceDataModule, fitting_grid
 from data_modules.folds import split_rows
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
@@ -21,6 +21,23 @@ def module(source: FaceStore, **settings) -> FaceDataModule:
     return FaceDataModule(
         **{"store": source.path, "grid": 4, "batch_size": 4, "occlusion": occlusion, **settings}
     )
+
+
+def test_a_store_alone_is_enough(tiny_store: FaceStore) -> None:
+    data = FaceDataModule(tiny_store.path)
+    assert (data.grid, data.image_size) == (6, 48) == (data.faces.grid, data.faces.image_size)
+    batch = next(iter(data.test_dataloader()))
+    assert batch.visible.shape[1] == 36 and data.faces.preset == "canonical"
+
+
+@pytest.mark.parametrize(("size", "grid"), [(224, 14), (112, 14), (96, 12), (200, 10), (48, 6), (100, 10)])
+def test_the_grid_that_is_not_given_fits_the_size(size: int, grid: int) -> None:
+    assert fitting_grid(size) == grid
+
+
+def test_a_size_without_a_grid_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.image_size"):
+        fitting_grid(97)
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(tiny_store: FaceStore) -> None:
