@@ -125,7 +125,10 @@ def _loading(store: FaceStore, augment: bool, kinds: tuple[str, ...], rounds: in
     """Median over `rounds` of (rate of the loader / rate of plain decoding), and the loader's pictures/s."""
     data = FaceDataModule(store=store.path, augment=augment, occlusion=OcclusionConfig(kinds))
     data.setup("fit")
-    files, loader = store.table.data.column("image").to_pylist(), data.train_dataloader()
+    files, loader = (
+        [image["bytes"] for image in store.table.data.column("image").to_pylist()],
+        data.train_dataloader(),
+    )
     shares, rates = [], []
     for turn in range(rounds + 1):
         plain = loading = pictures = 0.0

@@ -1,11 +1,15 @@
 """The synthetic data set as a store: resumable, the same from any number of workers, clear errors."""
 
 import errno
+import json
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
-from datasets import load_from_disk
+from datasets import Image, load_from_disk
 
 from data_modules import synthetic
 from data_modules.errors import UserError
@@ -50,7 +54,7 @@ def test_workers_and_ranges_do_not_change_faces(store, tmp_path):
 
 def test_two_processes_write_the_same_bytes(store, tmp_path):
     parallel = small(tmp_path / "parallel", workers=2)
-    assert parallel.table["image"] == store.table["image"]
+    assert parallel.table.data.column("image") == store.table.data.column("image")
 
 
 def test_an_interrupted_run_goes_on(store, tmp_path, monkeypatch):
@@ -72,7 +76,7 @@ def test_an_interrupted_run_goes_on(store, tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "draw_identity", lambda seed, n: drawn.append(n) or real_draw(seed, n))
     resumed = small(tmp_path / "store")
     assert written == ["S00000"] and drawn == [1]
-    assert resumed.table["image"] == store.table["image"]
+    assert resumed.table.data.column("image") == store.table.data.column("image")
     drawn.clear()
     assert len(small(tmp_path / "store")) == 6 and not drawn  # finished: nothing to do
 
@@ -181,3 +185,36 @@ def test_preview(tmp_path):
 def test_clip_preview(tmp_path):
     path = clip_sheet(tmp_path / "clips.png", seed=2, size=32, columns=4, rows=2)
     assert cv2.imread(str(path)).shape == (64, 128, 3)
+
+
+def test_datasets_shows_the_pictures(tiny_store: FaceStore) -> None:
+    table = load_from_disk(str(tiny_store.path))
+    assert isinstance(table.features["image"], Image)
+    np.testing.assert_allclose(
+        np.asarray(table[3]["image"]), tiny_store.image(3), atol=2
+    )  # of two JPEG decoders
+
+
+def test_a_store_of_the_format_before_is_read(tiny_store: FaceStore, tmp_path: Path) -> None:
+    """Format 1: the bytes of a picture stand in the column itself."""
+    old = tmp_path / "old"
+    shutil.copytree(tiny_store.path, old)
+    meta = json.loads((old / "store.json").read_text())
+    (old / "store.json").write_text(json.dumps({**meta, "format_version": 1}))
+    info = json.loads((old / "dataset_info.json").read_text())
+    info["features"]["image"] = {"dtype": "binary", "_type": "Value"}
+    (old / "dataset_info.json").write_text(json.dumps(info))
+    (shard,) = old.glob("data-*.arrow")
+    with pa.ipc.open_stream(shard.read_bytes()) as stream:
+        table = stream.read_all()
+    place = table.schema.get_field_index("image")
+    table = table.set_column(place, "image", table["image"].flatten()[0])
+    with pa.ipc.new_stream(str(shard), table.schema) as stream:
+        stream.write_table(table)
+    store = FaceStore(old)
+    assert pa.types.is_binary(store.table.data.schema.field("image").type)
+    for row in range(len(store)):
+        np.testing.assert_array_equal(store.image(row), tiny_store.image(row))
+    (old / "store.json").write_text(json.dumps({**meta, "format_version": 3}))
+    with pytest.raises(UserError, match="format 3"):
+        FaceStore(old)

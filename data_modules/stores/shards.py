@@ -40,7 +40,7 @@ class ShardWriter:
 
 def write_datasets_files(folder: Path, names: list[str]) -> None:
     """The two files that `datasets.load_from_disk` looks for; the fingerprint follows from the content."""
-    from datasets import Features
+    from datasets import Features, Image
 
     digest = hashlib.blake2b(digest_size=8)
     for name in names:
@@ -56,7 +56,8 @@ def write_datasets_files(folder: Path, names: list[str]) -> None:
         "_output_all_columns": False,
         "_split": None,
     }
-    info = {"features": Features.from_arrow_schema(SCHEMA).to_dict()}
+    features = Features({**Features.from_arrow_schema(SCHEMA), "image": Image()})
+    info = {"features": features.to_dict()}
     files.write_json(folder / "state.json", state, sort_keys=True)
     files.write_json(folder / "dataset_info.json", info, sort_keys=True)
 

@@ -19,13 +19,15 @@ from data_modules.errors import UserError
 from data_modules.stores.intact import AGAIN, check_bytes, check_sizes, check_table
 from data_modules.stores.remote import address_of, fetch_store
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READ_VERSIONS = (1, 2)  # in 1 the column `image` held the bytes themselves, which `datasets` showed as such
 SMALLEST, LARGEST = 16, 2048  # pixels of a side
 
 SCHEMA = pa.schema(
     [
         ("sample_id", pa.int64()),
-        ("image", pa.binary()),  # JPEG or PNG, RGB
+        # JPEG or PNG, RGB, as the feature `Image` of `datasets` has it; `path` is not used.
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         ("subject", pa.string()),
         ("task", pa.string()),
         ("frame", pa.int32()),  # 1-based or 0-based as in the source; never renumbered
@@ -111,11 +113,12 @@ class FaceStore:
         check_sizes(self.path, self._checks)
         try:
             self.table = load_from_disk(str(self.path))
-            check_table(self.table.data, SCHEMA, self.info.aus, self.path, self._checks)
+            check_table(self.table.data, _schema_of(self.table.data), self.info.aus, self.path, self._checks)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise UserError(f"{self.path} is damaged and cannot be read ({reason}); {AGAIN}") from None
-        self._images = self.table.data.column("image")
+        images = self.table.data.column("image")
+        self._images = images.flatten()[0] if pa.types.is_struct(images.type) else images
         self._landmarks = self.table.data.column("landmarks")
         self._columns: dict[str, np.ndarray] = {}
 
@@ -166,7 +169,7 @@ def read_info(folder: Path) -> tuple[StoreInfo, dict[str, Any]]:
     meta = files.read_json(path)
     if not isinstance(meta, dict) or "format_version" not in meta:
         raise UserError(f"{path} describes no store: it has no format_version")
-    if (version := meta.pop("format_version")) != FORMAT_VERSION:
+    if (version := meta.pop("format_version")) not in _READ_VERSIONS:
         raise UserError(f"{folder} has store format {version}, this version reads {FORMAT_VERSION}: {AGAIN}")
     checks = meta.pop("checks", {})
     needed = {f.name for f in fields(StoreInfo) if f.default is MISSING and f.default_factory is MISSING}
@@ -182,6 +185,13 @@ def read_info(folder: Path) -> tuple[StoreInfo, dict[str, Any]]:
         return StoreInfo(**{**meta, "aus": tuple(meta["aus"])}), checks if isinstance(checks, dict) else {}
     except UserError as error:
         raise UserError(f"{path}: {error}; {AGAIN}") from None
+
+
+def _schema_of(table: pa.Table) -> pa.Schema:
+    """What the table of a store has to hold, as this version writes it or as format 1 did."""
+    place = SCHEMA.get_field_index("image")
+    is_first = "image" in table.column_names and pa.types.is_binary(table.schema.field("image").type)
+    return SCHEMA.set(place, pa.field("image", pa.binary())) if is_first else SCHEMA
 
 
 def _rectangle(lists: pa.ListArray) -> np.ndarray:

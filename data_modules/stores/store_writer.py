@@ -145,6 +145,7 @@ class StoreWriter:
         with files.aside(path) as part:
             with pa.OSFile(str(part), "wb") as file, pa.ipc.new_stream(file, SCHEMA) as stream:
                 while chunk := list(islice(rows, _ROWS_PER_BATCH)):
+                    chunk = [{**row, "image": {"bytes": row["image"], "path": None}} for row in chunk]
                     stream.write_batch(pa.RecordBatch.from_pylist(chunk, SCHEMA))
                     count += len(chunk)
             note = SequenceNote(sequence, fingerprint, count, dict(tally.counts), tally.skipped, tally.sizes)
@@ -212,7 +213,7 @@ def _is_ours(work: Path) -> bool:
 def _recipe(info: StoreInfo) -> str:
     """What makes the rows of a sequence what they are: neither the folds nor what else there is."""
     values = {name: value for name, value in asdict(info).items() if name not in ("parts", "counts")}
-    return json.dumps(values, sort_keys=True)
+    return json.dumps({"format_version": FORMAT_VERSION, **values}, sort_keys=True)
 
 
 def _all_left_out(notes: list[SequenceNote]) -> str:
