@@ -157,7 +157,7 @@ def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
     import numpy as np
 
     with aside(path) as part, part.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its own keywords are not among them
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:

@@ -46,7 +46,7 @@ class StageLogger(WandbLogger):
             self._experiment = start_run(**self._wandb_init)
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-        return self._experiment
+        return self._experiment  # type: ignore[return-value]
 
 
 def wandb_logger(

@@ -60,8 +60,8 @@ def find_places(container: "av.container.InputContainer", stream: "av.VideoStrea
     packets, gap, harmed = _walk(container, stream)
     if kind == "avi":
         return _avi_places(packets, index, declared, gap, reordered)
-    stamps = [packet.pts for packet in packets]
-    if not packets or None in stamps or len(set(stamps)) < len(stamps):
+    stamps = [packet.pts for packet in packets if packet.pts is not None]
+    if not packets or len(stamps) < len(packets) or len(set(stamps)) < len(stamps):
         return FramePlaces(max(declared, len(packets)), counted=True, stop_at=gap, indexed=False)
     ranks = {stamp: place for place, stamp in enumerate(sorted(stamps), 1)}
     if "mov" in kind.split(","):

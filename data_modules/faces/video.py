@@ -1,10 +1,11 @@
 """Pictures and frames of videos from disk, decoded exactly or refused in one clear line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -149,7 +150,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
 def _upright(frame: av.VideoFrame) -> np.ndarray:
     """The picture (H, W, 3), turned and mirrored as the display matrix says: x' = ax + cy, y' = bx + dy."""
     picture = frame.to_ndarray(format="rgb24")
-    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    kept: Iterable[Any] = frame.side_data  # its stub calls the entries text
+    matrix = next((data for data in kept if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return picture
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()

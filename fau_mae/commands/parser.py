@@ -39,7 +39,11 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], about: str, locks: bool = True
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int | None],
+    about: str,
+    locks: bool = True,
 ) -> argparse.ArgumentParser:
     """A subcommand's parser; `run` gets its options once they are read.
 

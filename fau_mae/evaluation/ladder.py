@@ -113,8 +113,10 @@ def _walk_rung(
     names = [au_name(au) for au in data.aus]
     shares = pd.DataFrame(np.concatenate(regions), columns=names)
     shares.insert(0, "sample_id", table["sample_id"])
-    regions = folder / "regions" / f"{spec.kind}-{spec.severity:.2f}.parquet"
-    write_parquet(regions, shares.drop_duplicates("sample_id"))
+    write_parquet(
+        folder / "regions" / f"{spec.kind}-{spec.severity:.2f}.parquet",
+        shares.drop_duplicates("sample_id"),
+    )
     for method in todo:
         values = pd.DataFrame(np.concatenate(probabilities[method]), columns=names)
         write_parquet(files[method], pd.concat([table, values], axis=1).drop_duplicates("sample_id"))

@@ -149,7 +149,7 @@ def read_run(folder: Path, watch: Watch = iter, replicates: int = REPLICATES) ->
         if (key := (*pair, *cell[:4])) not in chosen:
             raise UserError(f"{cell.path} is not in results.parquet: score the experiment again")
         thresholds = chosen[key].loc[list(faces.aus)].to_numpy(np.float64)
-        run.add(ScoredCell(*pair, cell, faces, thresholds, read_regions(cell, faces)))
+        run.add(ScoredCell(pair[0], pair[1], cell, faces, thresholds, read_regions(cell, faces)))
     return run
 
 

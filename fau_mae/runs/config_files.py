@@ -52,7 +52,8 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> Config:
         raise UserError(f"{path}: its `base` leads back to itself: {loop}")
     values = _read(path)
     names = values.pop("base", [])
-    merged, folders = Config({}, ()), (path.parent,)
+    merged = Config({}, ())
+    folders: tuple[Path, ...] = (path.parent,)
     for name in [names] if isinstance(names, str) else names or []:
         below = read_layers(find_file(str(name), (path.parent,), path), (*above, path))
         merged = Config(merge(merged.values, below.values), ())

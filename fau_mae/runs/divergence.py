@@ -35,7 +35,7 @@ class Divergence(Callback):
             self._first = torch.full((), -1, device=loss.device)
         is_first = ~loss.isfinite() & (self._first < 0)
         self._first = torch.where(is_first, trainer.global_step, self._first)
-        if loss.device.type == "cpu" or batch_idx % trainer.log_every_n_steps == 0:
+        if loss.device.type == "cpu" or batch_idx % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._look()
 
     def on_save_checkpoint(

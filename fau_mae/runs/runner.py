@@ -80,9 +80,9 @@ def run_experiment(request: Request, dry: bool = False) -> None:
     now = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))
     if request.stage:
         same = memory is not None and memory.tested == tested
-        kept = (
-            {"done": memory.done, "ablated": memory.ablated, "given": memory.given} if memory and same else {}
-        )
+        kept: dict[str, Any] = {}
+        if memory is not None and same:
+            kept = {"done": memory.done, "ablated": memory.ablated, "given": memory.given}
         _train_alone(experiment, request.stage, out, store, pairs, dataclasses.replace(now, **kept))
         return
     _do_all(experiment, out, store, pairs, None if finished else now, sums_up)

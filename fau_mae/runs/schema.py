@@ -156,9 +156,10 @@ def check_ladder(ladder: dict[str, Any], stages: Sequence[str]) -> None:
                 f"ladder.severities: {other} would be called {file}: use two digits at most, each once"
             )
         files[file] = severity
-    for key, known in (("fill", FILLS), ("thresholds", THRESHOLD_RULES)):
-        if ladder.get(key) not in known:
-            raise UserError(f"ladder.{key} is {ladder.get(key)!r}: use one of {', '.join(known)}")
+    choices: dict[str, tuple[str, ...]] = {"fill": tuple(FILLS), "thresholds": tuple(THRESHOLD_RULES)}
+    for key, words in choices.items():
+        if ladder.get(key) not in words:
+            raise UserError(f"ladder.{key} is {ladder.get(key)!r}: use one of {', '.join(words)}")
     detector = ladder.get("detector")
     if detector is not None and detector not in stages:
         raise UserError(f"ladder.detector is {detector!r}, no stage: {_list(stages)}")

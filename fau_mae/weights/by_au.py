@@ -34,12 +34,11 @@ def pick_aus(state: dict[str, Tensor], model: AUModel, rows: Sequence[int], know
         return state
     picked = dict(state)
     for name, axes in _au_axes(model).items():
-        value = state.get(name)
-        for axis in axes if value is not None else ():
-            blocks = value.unflatten(axis, (known, -1)).index_select(axis, torch.tensor(rows))
-            value = blocks.flatten(axis, axis + 1)
-        if value is not None:
-            picked[name] = value
+        if name not in state:
+            continue
+        for axis in axes:
+            blocks = picked[name].unflatten(axis, (known, -1)).index_select(axis, torch.tensor(rows))
+            picked[name] = blocks.flatten(axis, axis + 1)
     return picked
 
 
