@@ -92,7 +92,7 @@ class Video:
         places, lost, before = deepcopy(self.places), False, 0
         for packet in container.demux(stream):
             if places.stamps is not None and packet.size:
-                packet.pts = packet.dts = stamp = places.stamps.get(packet.pos)
+                packet.pts = packet.dts = stamp = places.stamps.get(packet.pos or 0)
                 lost |= stamp is None or (stamp != before + 1)
                 before = stamp or before
             if packet.size == 0 and packet.pts is not None:

@@ -4,13 +4,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from data_modules.errors import UserError
 from fau_mae.inference.detect import detect_files
+from fau_mae.inference.predictor import load
 from fau_mae.run_folder import fold_folder, last_checkpoint
-from fau_mae.weights.checkpoints import load_au_model
 
 DEFAULT_CHECKPOINT = last_checkpoint(fold_folder(Path("runs/quickstart"), 1, 0) / "student")
 
@@ -24,17 +21,15 @@ def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path |
         raise UserError(
             f"no --checkpoint given and {DEFAULT_CHECKPOINT} is not there: run `fau-mae run quickstart` first"
         )
-    loaded = load_au_model(checkpoint or DEFAULT_CHECKPOINT)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = loaded.model.to(device)
-
-    @torch.inference_mode()
-    def predict(crops: Tensor) -> Tensor:  # (B, 3, H, W) uint8 -> (B, A)
-        return model(crops.to(device)).logits.sigmoid().cpu()
-
-    faces = loaded.about.faces
+    model = load(checkpoint or DEFAULT_CHECKPOINT)
     summary = detect_files(
-        inputs, out, predict, loaded.aus, faces.image_size, preset=faces.preset, device=device
+        inputs,
+        out,
+        model.probabilities,
+        model.aus,
+        model.image_size,
+        preset=model.preset,
+        device=model.device.type,
     )
     print(f"{out / 'aus.csv'}: {summary.faces} faces in {summary.frames} frames of {summary.files} files")
     for line in summary.unreadable:
