@@ -22,8 +22,8 @@ CANONICAL_POINTS: tuple[tuple[float, float], ...] = (
 
 # Where each crop preset of `faces.alignment` shows what the canonical crop shows at (x, y): at scale · x + shift, in
 # fractions of the crop, and how far parts stray from there, for `jaa_net` and `fmae` cut by boxes. Scale and
-# shifts follow from `crop_matrix` for `MEAN_FACE` (tests/test_regions.py derives them); how far is fitted to 90
-# rendered faces.
+# shifts follow from `crop_matrix` for `MEAN_FACE` (tests/test_regions.py derives them); how far was set on 40 rendered
+# faces, and on 120 of other people a region then held its landmarks in at least 95.8 %.
 _SHOWN_AT: dict[str, tuple[float, float, float, float]] = {
     "canonical": (1.0, 0.0, 0.0, 0.0),
     "me_graphau": (1.197, -0.102, 0.002, 0.0),
