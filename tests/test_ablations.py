@@ -30,6 +30,7 @@ SMALL += ["--model.init_args.net.size=micro", "--data.image_size=48", "--ladder.
 SMALL_RUN = [word for flag in SMALL for word in ("--set", flag.removeprefix("--"))]
 
 
+@pytest.mark.slow
 def test_ablations_join_a_finished_run_as_rows_of_its_table(
     fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys
 ) -> None:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import TINY
 
 import fau_mae as package
 from data_modules import files
@@ -326,7 +327,13 @@ def test_a_full_or_read_only_disk_is_one_line_and_nothing_is_left(
 # Locales
 
 
-@pytest.fixture(scope="session", params=["C", "ja_JP.EUC-JP", "de_DE.ISO-8859-1"])
+@pytest.fixture(
+    scope="session",
+    params=[
+        "C",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ja_JP.EUC-JP", "de_DE.ISO-8859-1")),
+    ],
+)
 def foreign_locale(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
@@ -385,3 +392,47 @@ def test_every_written_text_is_utf8_in_every_locale(
     assert "Zoë 美.png" in (out / "o" / "manifest.csv").read_text(encoding="utf-8")
     assert "rün 美" in (out / "r.html").read_text(encoding="utf-8")
     assert "Lauf ü 美" in (out / "r.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_models_write_is_utf8_in_every_locale(
+    faces: Path, tiny_store: FaceStore, tmp_path: Path, foreign_locale: dict[str, str]
+) -> None:
+    """Training, weights, ladder, detection, a whole run and its dashboard, all under names of other alphabets."""
+    (faces / "0.png").rename(faces / "Zoë 美.png")
+    store, out = tmp_path / "Lager ü 美", tmp_path / "öut"
+    shutil.copytree(tiny_store.path, store)
+    checkpoint = out / "Lehrer ü" / "checkpoints" / "last.ckpt"
+    tiny = [word.removeprefix("--") for word in TINY]
+    for line in (
+        ["fit", "--config", "quickstart/teacher", "--out", out / "Lehrer ü", f"--data.store={store}"]
+        + [*TINY, "--model.init_args.init_from=null"],
+        ["save", checkpoint, "--out", out / "Gewichte ü.safetensors"],
+        [
+            "evaluate",
+            "--checkpoint",
+            out / "Gewichte ü.safetensors",
+            "--data",
+            store,
+            "--out",
+            out / "Leiter ü",
+        ]
+        + ["--kinds", "patches", "--severities", "0.5"],
+        ["detect", faces, "--checkpoint", checkpoint, "--out", out / "gefunden ü"],
+        ["experiments", "copy", "quickstart", out / "Versuch ü"],
+        ["run", out / "Versuch ü", "--store", store, "--out", out / "Lauf ü", "--set", *tiny],
+        ["dashboard", out / "Lauf ü", "--spec", out / "Tafel ü.json"],
+    ):
+        words = [sys.executable, "-m", "fau_mae.cli", *map(str, line)]
+        environment = {**foreign_locale, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(words, capture_output=True, env=environment, cwd=tmp_path, timeout=300)
+        said = done.stderr.decode("utf-8", "replace")
+        assert done.returncode == 0 and b"Traceback" not in done.stderr, (line[0], said)
+    endings = {".csv", ".json", ".html", ".md", ".yaml"}
+    texts = [path for path in out.rglob("*") if path.suffix in endings]
+    assert {path.suffix for path in texts} >= {".csv", ".json", ".html", ".yaml"}
+    for path in texts:
+        path.read_text(encoding="utf-8")
+    assert "Zoë 美.png" in (out / "gefunden ü" / "aus.csv").read_text(encoding="utf-8")
+    assert "Versuch ü" in (out / "Lauf ü" / "report.html").read_text(encoding="utf-8")
+    assert str(store) in (out / "Lehrer ü" / "config.yaml").read_text(encoding="utf-8")

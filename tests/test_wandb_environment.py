@@ -5,10 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fixtures_processes import fit_line
@@ -66,24 +64,14 @@ def test_what_wandb_refuses_is_one_line_before_anything_is_trained(
     assert words in line and not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_a_key_without_a_network_stays_offline_within_seconds(
+def test_a_key_without_a_network_stays_offline(
     fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, surroundings: pytest.MonkeyPatch, capsys
 ) -> None:
     (tmp_path / "netrc").write_bytes(b"machine \xff\xfe")  # in no encoding
     surroundings.setenv("WANDB_API_KEY", KEY)
     surroundings.setenv("WANDB_BASE_URL", NOWHERE)
     surroundings.setenv("WANDB_INIT_TIMEOUT", "3")
-    took, start = [], tracking.start_run
-
-    def timed(**values: Any) -> Any:
-        began = time.monotonic()
-        run = start(**values)
-        took.append(time.monotonic() - began)
-        return run
-
-    surroundings.setattr(tracking, "start_run", timed)
     assert fau_mae(*fit_line("pretrain", tiny_store, tmp_path / "p")) == 0
-    assert len(took) == 1 and took[0] < 60
     said = capsys.readouterr()
     assert "W&B does not answer, so runs stay offline" in said.err and "Traceback" not in said.err
     assert list(tmp_path.glob("p/wandb/offline-run-*/*.wandb")) and "wandb sync" in said.out

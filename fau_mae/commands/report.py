@@ -15,8 +15,9 @@ def add(commands: Commands) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from fau_mae.evaluation.scored_run import read_run
-    from fau_mae.reports.page import write_report
+    from fau_mae.reports.page import check_page, write_report
     from fau_mae.reports.terminal import watched
 
+    check_page(options.out)
     write_report([read_run(run, watched("Statistics")) for run in options.runs], options.out)
     print(options.out)

@@ -12,8 +12,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from data_modules.errors import UserError
 from data_modules.facs import AUS, au_name
-from data_modules.files import read_text, write_text
+from data_modules.files import check_file, read_text, write_text
 from fau_mae import __version__
 from fau_mae.evaluation.names import looks
 from fau_mae.evaluation.scored_run import ScoredRun
@@ -42,10 +43,19 @@ def write_report(runs: Sequence[ScoredRun], out: Path) -> None:
     write_text(out, _render(page))
 
 
+def check_page(out: Path) -> None:
+    """Before any work: `out` can become a page. Raises `UserError`."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {out}: the name must end in .html")
+    check_file(out)
+
+
 def _render(page: dict[str, Any]) -> str:
     template = resources.files("fau_mae.reports") / "template"
     # "<" is escaped so that no text from a run can close the script element.
-    data = json.dumps(page, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(page, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )
     parts = {"css": _text(template / "report.css"), "data": data}
     parts["js"] = "\n".join(_text(template / name) for name in SCRIPTS)
     return re.sub(r"\{\{(css|js|data)\}\}", lambda slot: parts[slot[1]], _text(template / "report.html"))
