@@ -34,7 +34,10 @@ def main(folder: Path) -> None:
 
 def _chosen(store: FaceStore) -> list[int]:
     """The most frontal face, and the two turned furthest to either side."""
-    sines = [Chart(*packed_chart(store.landmarks(i), _SIZE, _SIZE).tolist()).sine for i in range(len(store))]
+    sines = [
+        Chart(*packed_chart(store.landmarks(i), _SIZE, _SIZE, store.info.preset).tolist()).sine
+        for i in range(len(store))
+    ]
     return [int(np.argmin(np.abs(sines))), int(np.argmin(sines)), int(np.argmax(sines))]
 
 

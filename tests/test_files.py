@@ -326,6 +326,11 @@ def test_a_full_or_read_only_disk_is_one_line_and_nothing_is_left(
 
 # Locales
 
+LOCALES = [
+    "C",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("ja_JP.EUC-JP", "de_DE.ISO-8859-1")),
+]
+
 
 @pytest.fixture(
     scope="session",
