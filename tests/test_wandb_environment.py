@@ -70,7 +70,8 @@ def test_a_key_without_a_network_stays_offline(
     (tmp_path / "netrc").write_bytes(b"machine \xff\xfe")  # in no encoding
     surroundings.setenv("WANDB_API_KEY", KEY)
     surroundings.setenv("WANDB_BASE_URL", NOWHERE)
-    surroundings.setenv("WANDB_INIT_TIMEOUT", "3")
+    surroundings.delenv("WANDB_INIT_TIMEOUT", raising=False)
+    surroundings.setattr(tracking, "_SECONDS", 3)
     assert fau_mae(*fit_line("pretrain", tiny_store, tmp_path / "p")) == 0
     said = capsys.readouterr()
     assert "W&B does not answer, so runs stay offline" in said.err and "Traceback" not in said.err
