@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import TINY
 
 import fau_mae as package
@@ -440,4 +441,5 @@ def test_what_models_write_is_utf8_in_every_locale(
         path.read_text(encoding="utf-8")
     assert "Zoë 美.png" in (out / "gefunden ü" / "aus.csv").read_text(encoding="utf-8")
     assert "Versuch ü" in (out / "Lauf ü" / "report.html").read_text(encoding="utf-8")
-    assert str(store) in (out / "Lehrer ü" / "config.yaml").read_text(encoding="utf-8")
+    config = yaml.safe_load((out / "Lehrer ü" / "config.yaml").read_text(encoding="utf-8"))
+    assert config["data"]["store"] == str(store)
