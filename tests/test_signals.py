@@ -128,7 +128,7 @@ def test_a_sweep_ends_its_trials_and_ray_also_under_a_long_temporary_folder(
     folder = tmp_path / ("l" * 80)
     (folder / "ray").mkdir(parents=True)
     (folder / "sweep.yaml").write_text(yaml.safe_dump(config))
-    training = lambda: len(list(folder.glob("trial-*/log.txt"))) == 2  # noqa: E731
+    training = lambda: len(list(folder.glob("trial-*/**/metrics.csv"))) == 2  # noqa: E731
     status, _, err = stopped(folder, ["sweep", "sweep.yaml", "--out", "."], signum, training)
     assert status == code
     assert one_line(err) == f"fau-mae: stopped by {signum.name}; the same command goes on from here"
