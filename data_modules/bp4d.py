@@ -18,7 +18,8 @@ from pathlib import Path
 from data_modules.errors import UserError
 from data_modules.faces.video import PICTURES, read_picture
 from data_modules.facs import BP4D_AUS
-from data_modules.sources.frames import Source, SourceFrame, file_hash, files_state, whole_number
+from data_modules.files import file_hash
+from data_modules.sources.frames import Source, SourceFrame, files_state, whole_number
 from data_modules.sources.media import check_published, match_names
 from data_modules.sources.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo

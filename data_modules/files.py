@@ -10,6 +10,7 @@ import contextlib
 import csv
 import errno
 import functools
+import hashlib
 import io
 import json
 import os
@@ -91,6 +92,12 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame"
         raise UserError(
             f"{shown(path)} is damaged ({str(error).splitlines()[0]}): delete it and make it anew"
         ) from None
+
+
+def file_hash(path: Path) -> str:
+    """BLAKE2b of a file's content, 16 bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 # Writing

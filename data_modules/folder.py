@@ -17,8 +17,9 @@ import pandas as pd
 from data_modules.errors import UserError
 from data_modules.faces.video import VIDEOS, open_video, read_picture
 from data_modules.facs import au_name
+from data_modules.files import file_hash
 from data_modules.sources.au_columns import numbers_of
-from data_modules.sources.frames import Source, SourceFrame, file_hash, files_state
+from data_modules.sources.frames import Source, SourceFrame, files_state
 from data_modules.sources.label_table import EVERY_FRAME, read_table, subject_of
 from data_modules.sources.media import find_media
 from data_modules.sources.preparing import prepare_store
@@ -127,9 +128,8 @@ def _video_frames(
         else:
             yield SourceFrame(image, job.subject, file, number, *row, file, digest)
     wanted = {number: row for number, row in labels.items() if number != EVERY_FRAME}
-    if (
-        every is not None
-    ):  # frames of a video that cannot be opened are one entry, for their number is not known
+    # Frames of a video that cannot be opened are one entry, for their number is not known.
+    if every is not None:
         wanted = dict.fromkeys(range(1, count + 1), every) | wanted or {0: every}
     for number in sorted(set(wanted) - (seen - {0})):
         lost = fault or ("frame damaged" if number < max(seen) else "video breaks off")

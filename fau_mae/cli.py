@@ -54,13 +54,14 @@ COMMANDS = (  # in the order of the help
     save,
 )
 
+# Keep what they have done when stopped.
 RESUMABLE = (
     *lightning.NAMES[:1],
     "prepare",
     "run",
     "evaluate",
     "sweep",
-)  # keep what they have done when stopped
+)
 
 
 @raising_stopped()

@@ -38,10 +38,11 @@ def write_split(
     fold=1,
 ) -> None:
     """Labels and a file per method, kind and severity; some labels are unknown, some faces repeated."""
+    # Faces: the same for every seed of a fold.
     said, rng = (
         rng,
         np.random.default_rng([fold, len(folder.name)]),
-    )  # faces: the same for every seed of a fold
+    )
     n = subjects * frames
     sample_id = rng.permutation(10 * n)[:n].astype(np.int64)
     subject = np.repeat([f"F{fold}S{i:03d}" for i in range(subjects)], frames)

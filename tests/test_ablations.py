@@ -58,9 +58,8 @@ def test_ablations_join_a_finished_run_as_rows_of_its_table(
     assert fau_mae(*run, "--ablate") == 0
     assert "done already" in capsys.readouterr().out
     memory = json.loads((tmp_path / "r/run.json").read_text())
-    del memory["training"]["stages"][
-        "severe"
-    ]  # as if the run had been made before there was such an ablation
+    # As if the run had been made before there was such an ablation.
+    del memory["training"]["stages"]["severe"]
     memory |= {name: sorted(ablations - {"severe"}) for name in ("ablations", "ablated")}
     (tmp_path / "r/run.json").write_text(json.dumps(memory))
     assert fau_mae(*run, "--ablate") == 0

@@ -163,15 +163,14 @@ def test_files_and_functions_are_small():
     assert (
         statistics.median(_lines(name) for name, path in SOURCES.items() if path.name != "__init__.py") <= 150
     )
+    # Numba's inner loops.
     long = [
         f"{name}.{node.name}: {node.end_lineno - node.lineno + 1} lines"
         for name, tree in TREES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if node.end_lineno - node.lineno + 1 > 60
-        if not any(
-            "njit" in ast.unparse(decorator) for decorator in node.decorator_list
-        )  # numba's inner loops
+        if not any("njit" in ast.unparse(decorator) for decorator in node.decorator_list)
     ]
     assert not long
 

@@ -36,12 +36,13 @@ WRITERS = {
     "OSFile",
 }
 READERS = {"read_text", "open"}
+# Their `open` reads a picture or a video, is a lock's, or is not local.
 NOT_FILES = {
     "Image",
     "av",
     "os",
     "remote",
-}  # their `open` reads a picture or a video, is a lock's, or is not local
+}
 
 
 def _offences(source: str) -> list[str]:
@@ -410,6 +411,22 @@ def test_what_models_write_is_utf8_in_every_locale(
     shutil.copytree(tiny_store.path, store)
     checkpoint = out / "Lehrer ü" / "checkpoints" / "last.ckpt"
     tiny = [word.removeprefix("--") for word in TINY]
+    search = tmp_path / "Suche ü.yaml"
+    fit = [
+        "fit",
+        "--config",
+        "quickstart/pretrain",
+        "--out",
+        "runs/{trial}/pretrain",
+        f"--data.store={store}",
+        *TINY,
+    ]
+    trials = {"program": "fau-mae", "command": ["${program}", *fit, "${args}"], "method": "grid"}
+    trials |= {
+        "metric": {"name": "val/loss", "goal": "minimize"},
+        "parameters": {"data.seed": {"values": [1]}},
+    }
+    search.write_text(yaml.safe_dump(trials, allow_unicode=True), encoding="utf-8")
     for line in (
         ["fit", "--config", "quickstart/teacher", "--out", out / "Lehrer ü", f"--data.store={store}"]
         + [*TINY, "--model.init_args.init_from=null"],
@@ -428,6 +445,7 @@ def test_what_models_write_is_utf8_in_every_locale(
         ["experiments", "copy", "quickstart", out / "Versuch ü"],
         ["run", out / "Versuch ü", "--store", store, "--out", out / "Lauf ü", "--set", *tiny],
         ["dashboard", out / "Lauf ü", "--spec", out / "Tafel ü.json"],
+        ["sweep", search, "--out", out / "Suche ü"],
     ):
         words = [sys.executable, "-m", "fau_mae.cli", *map(str, line)]
         environment = {**foreign_locale, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -39,9 +39,7 @@ def stopped(
     while (left := [pid for pid in family if is_alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
-    # Torch keeps its folder for the next time; W&B's stay where a trial of a sweep is ended while it starts or trains.
-    kept = ("torchinductor", *(("tmp",) if line[0] == "sweep" else ()))
-    assert [path.name for path in scratch.iterdir() if not path.name.startswith(kept)] == []
+    assert [path.name for path in scratch.iterdir() if not path.name.startswith("torchinductor")] == []
     return process.returncode, out, err
 
 

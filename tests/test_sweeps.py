@@ -194,9 +194,8 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path: Path) -> None:
     first = write(tmp_path / "first.yaml")
     sweep = sweep_file.load_sweep(first, tmp_path / "out")
     sweep_file.claim_folder(sweep, first)
-    sweep_file.claim_folder(
-        sweep, write(tmp_path / "longer.yaml", run_cap=3)
-    )  # more trials of the same are welcome
+    # More trials of the same are welcome.
+    sweep_file.claim_folder(sweep, write(tmp_path / "longer.yaml", run_cap=3))
     with pytest.raises(sweep_file.UserError, match="another method"):
         sweep_file.claim_folder(sweep, write(tmp_path / "other.yaml", method="random", run_cap=2))
 

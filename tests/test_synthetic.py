@@ -104,9 +104,8 @@ def test_command_line_makes_clips(fau_mae, tmp_path, capsys):
             store.column("labels")[start : start + 60], intensity >= PRESENCE_THRESHOLD
         )
         nose = np.stack([store.landmarks(start + k)[30] for k in range(60)])
-        assert (
-            np.ptp(nose, axis=0).max() > 0.1 and np.abs(np.diff(nose, axis=0)).max() < 1.5
-        )  # moves, smoothly
+        # Moves, smoothly.
+        assert np.ptp(nose, axis=0).max() > 0.1 and np.abs(np.diff(nose, axis=0)).max() < 1.5
 
 
 def test_command_line_styles_differ(fau_mae, tmp_path):
@@ -190,9 +189,8 @@ def test_clip_preview(tmp_path):
 def test_datasets_shows_the_pictures(tiny_store: FaceStore) -> None:
     table = load_from_disk(str(tiny_store.path))
     assert isinstance(table.features["image"], Image)
-    np.testing.assert_allclose(
-        np.asarray(table[3]["image"]), tiny_store.image(3), atol=2
-    )  # of two JPEG decoders
+    # Of two JPEG decoders.
+    np.testing.assert_allclose(np.asarray(table[3]["image"]), tiny_store.image(3), atol=2)
 
 
 def test_a_store_of_the_format_before_is_read(tiny_store: FaceStore, tmp_path: Path) -> None:

@@ -228,9 +228,8 @@ def test_one_sided_aus_move_one_side(people, au, side):
     moved = render_frame(people[7], values, False, studio_scene(), 160).landmarks @ [1, 1j]
     rigid = [27, 28, 29, 30, 36, 39, 42, 45]  # nose bridge and eye corners, which no AU moves much
     known = np.stack([moved[rigid], np.ones(len(rigid))], 1)
-    (turn, offset), *_ = np.linalg.lstsq(
-        known, still[rigid], rcond=None
-    )  # undo the crop, which follows the mouth
+    # Undo the crop, which follows the mouth.
+    (turn, offset), *_ = np.linalg.lstsq(known, still[rigid], rcond=None)
     shift = np.abs(turn * moved + offset - still)[17:]
     on_left = still[17:].real < still[27:31].real.mean()
     left, right = shift[on_left].sum(), shift[~on_left].sum()

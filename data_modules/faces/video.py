@@ -167,10 +167,11 @@ def open_video(path: Path) -> tuple[Iterator[tuple[int, np.ndarray]], int, str]:
     try:
         video = Video(path)
         frames = iter(video)
+        # One that cannot be read fails at its first frame.
         return (
             chain([next(frames)], frames),
             video.count,
             "",
-        )  # one that cannot be read fails at its first frame
+        )
     except UserError:
         return iter(()), 0, "video cannot be read"

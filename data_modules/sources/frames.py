@@ -26,7 +26,7 @@ class SourceFrame:
     labels: Sequence[int]  # (A,) 1, 0, -1 unknown
     intensity: Sequence[float]  # (A,) 0-5, NaN unknown
     source: str  # path relative to the root of the source
-    source_hash: str = ""  # see `file_hash`
+    source_hash: str = ""  # see `files.file_hash`
     missing: str = "picture missing"  # why `image` is None
     landmarks: np.ndarray | None = None  # (P, 2) in pixels of `image`, where the source has them
 
@@ -69,12 +69,3 @@ def _size_and_time(path: Path) -> tuple[int, int]:
         return -1, -1
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def file_hash(path: Path) -> str:
-    """BLAKE2b of a file's content, 16 bytes in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

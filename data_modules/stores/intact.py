@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_modules.errors import UserError
+from data_modules.files import file_hash
 
 _SMALL = ("sample_id", "subject", "task", "frame", "labels", "intensity", "source", "source_hash")
 AGAIN = "delete it and prepare it again"
@@ -22,7 +23,7 @@ AGAIN = "delete it and prepare it again"
 def checks_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """What `store.json` keeps: bytes and digest of each shard, and the digest of the small columns."""
     shards = {
-        name: {"bytes": (folder / name).stat().st_size, "blake2b": _digest(folder / name)} for name in names
+        name: {"bytes": (folder / name).stat().st_size, "blake2b": file_hash(folder / name)} for name in names
     }
     return {"shards": shards, "labels": label_digest(_batches(folder, names))}
 
@@ -50,7 +51,7 @@ def check_bytes(folder: Path, checks: dict[str, Any]) -> int:
     """Read every shard -> how many there are; 0 for a store from before digests. Raises `UserError`."""
     check_sizes(folder, checks)
     for name, mark in checks.get("shards", {}).items():
-        if _digest(folder / name) != mark["blake2b"]:
+        if file_hash(folder / name) != mark["blake2b"]:
             raise UserError(f"{folder / name} is not as it was written: the store is damaged; {AGAIN}")
     return len(checks.get("shards", {}))
 
@@ -98,11 +99,3 @@ def _batches(folder: Path, names: Sequence[str]) -> Iterable[pa.RecordBatch]:
     for name in names:
         with pa.OSFile(str(folder / name), "rb") as file, pa.ipc.open_stream(file) as stream:
             yield from stream
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

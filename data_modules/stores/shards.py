@@ -1,7 +1,7 @@
 """The files of a store's table: Arrow streams of bounded size, read and written a few rows at a time."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,18 @@ class ShardWriter:
         return self.names
 
 
-def write_datasets_files(folder: Path, names: list[str]) -> None:
-    """The two files that `datasets.load_from_disk` looks for; the fingerprint follows from the content."""
+def write_datasets_files(folder: Path, shards: Mapping[str, Mapping[str, Any]]) -> None:
+    """The two files that `datasets.load_from_disk` looks for.
+
+    `shards`: by name, each with its `blake2b` (see `intact.checks_of`); the fingerprint follows from these, so from the
+    content.
+    """
     from datasets import Features, Image
 
-    digest = hashlib.blake2b(digest_size=8)
-    for name in names:
-        with (folder / name).open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
+    digests = "".join(shard["blake2b"] for shard in shards.values())
     state: dict[str, Any] = {
-        "_data_files": [{"filename": name} for name in names],
-        "_fingerprint": digest.hexdigest(),
+        "_data_files": [{"filename": name} for name in shards],
+        "_fingerprint": hashlib.blake2b(digests.encode(), digest_size=8).hexdigest(),
         "_format_columns": None,
         "_format_kwargs": {},
         "_format_type": None,

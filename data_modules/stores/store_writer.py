@@ -170,9 +170,9 @@ class StoreWriter:
         _write_notes(merged, notes)
         counts = {**self.info.counts, **_total(notes)}
         info = asdict(StoreInfo(**{**asdict(self.info), "counts": counts}))
-        meta = {"format_version": FORMAT_VERSION, **info, "checks": checks_of(merged, names)}
-        files.write_json(merged / "store.json", meta)
-        write_datasets_files(merged, names)
+        checks = checks_of(merged, names)
+        files.write_json(merged / "store.json", {"format_version": FORMAT_VERSION, **info, "checks": checks})
+        write_datasets_files(merged, checks["shards"])
         if self.out.exists():
             self.out.replace(self.work / "old")
         merged.replace(self.out)

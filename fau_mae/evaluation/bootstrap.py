@@ -108,12 +108,13 @@ def _resampled_auroc(p: Floats, y: NDArray[np.int8], subject: NDArray[np.int64],
     count = weights.shape[1]
     _, level = np.unique(p, return_inverse=True)
     shape = (int(level.max()) + 1, count)
+    # (levels, S)
     positive, negative = (
         np.bincount(level[y == value] * count + subject[y == value], minlength=shape[0] * count).reshape(
             shape
         )
         for value in (1, 0)
-    )  # (levels, S)
+    )
     below = np.cumsum(negative, axis=0) - negative / 2  # ties count one half
     pairs = positive.T.astype(np.float64) @ below  # (S, S)
     ordered = ((weights @ pairs) * weights).sum(1)

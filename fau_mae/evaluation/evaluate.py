@@ -45,10 +45,9 @@ def evaluate(
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     folder = checkpoint.resolve().parent
-    name = (
-        folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
-    )  # of the stage, or as the file
-    method = au_method(name, checkpoint, data.aus, device)
+    # Of the stage, or as the file.
+    name = folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
+    method = au_method(name, checkpoint, data.aus, device, loaded)
     estimate = fitting_detector(Path(detector), data) if detector else None
     walk_ladder(with_blind([method]) if estimate else [method], data, rungs(kinds, severities), out, estimate)
     results = score_predictions(

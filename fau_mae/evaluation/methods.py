@@ -13,25 +13,33 @@ from data_modules.face_data import FaceDataModule
 from fau_mae.models.backbone.decoder import reconstruct
 from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.weights.by_au import rows_of
-from fau_mae.weights.checkpoints import load_au_model, load_detector, load_mae
+from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model, load_detector, load_mae
 
 
 class Method(NamedTuple):
     """A way to read occluded faces: a name for the tables, what it is told, and its probabilities."""
 
     name: str
-    mask_source: (
-        str  # none: pixels alone; oracle: the true mask is given; blind: one estimated from the picture
-    )
+    # none: pixels alone; oracle: the true mask is given; blind: one estimated from the picture.
+    mask_source: str
     checkpoint: Path
     predict: Callable[[FaceBatch], Tensor]  # -> (B, A) in [0, 1]
     severity: float | None = None  # the only one it is asked at; None = all of them, and clean faces
     reads: Callable[[FaceBatch], Tensor] | None = None  # -> (B, 3, H, W) uint8; None: it reads `batch.image`
 
 
-def au_method(name: str, checkpoint: Path, aus: tuple[int, ...], device: torch.device) -> Method:
-    """A Teacher or Student checkpoint as it is; only a Student is given the mask. AUs are matched by name."""
-    loaded = load_au_model(checkpoint)
+def au_method(
+    name: str,
+    checkpoint: Path,
+    aus: tuple[int, ...],
+    device: torch.device,
+    loaded: LoadedAUModel | None = None,
+) -> Method:
+    """A Teacher or Student checkpoint as it is; only a Student is given the mask. AUs are matched by name.
+
+    `loaded`: the checkpoint's model, where it has been read already.
+    """
+    loaded = loaded or load_au_model(checkpoint)
     rows = rows_of(aus, loaded.aus, checkpoint)
     model = loaded.model.to(device)
 

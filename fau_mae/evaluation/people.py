@@ -63,9 +63,8 @@ def _as_trained(
         if same or known["dataset"] == info.info.dataset:
             return ({key: known[key] for key in FOLDS} if same else {}), known
         return {}, {}
-    beside = (
-        checkpoint.resolve().parent.parent / "config.yaml"
-    )  # all that older versions kept of their people
+    # All that older versions kept of their people.
+    beside = checkpoint.resolve().parent.parent / "config.yaml"
     trained = read_yaml(beside) if beside.is_file() else {}
     settings = trained.get("data", {})
     if "store" in settings and Path(settings["store"]).resolve() == store.resolve():

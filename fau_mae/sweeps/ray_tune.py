@@ -104,7 +104,10 @@ def _cluster(address: str | None) -> Iterator[None]:
             if address is not None:
                 ray.init(address, **quiet)
             else:
-                ray.init(include_dashboard=False, _temp_dir=scratch, object_store_memory=100 * 2**20, **quiet)
+                with _temporary_folder(scratch):
+                    ray.init(
+                        include_dashboard=False, _temp_dir=scratch, object_store_memory=100 * 2**20, **quiet
+                    )
             for signum, handler in ours.items():
                 signal.signal(signum, handler)  # Ray sets its own, which abort
             yield
@@ -114,6 +117,19 @@ def _cluster(address: str | None) -> Iterator[None]:
             raise UserError(f"Ray does not start: {str(error).strip().partition(chr(10))[0]}") from error
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _temporary_folder(folder: str) -> Iterator[None]:
+    """For processes started in the block, and theirs: what a killed trial leaves there goes with `folder`."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = folder
+    try:
+        yield
+    finally:
+        os.environ.pop("TMPDIR")
+        if before is not None:
+            os.environ["TMPDIR"] = before
 
 
 def _short_folder() -> str | None:

@@ -81,8 +81,7 @@ def _of_older_version(plain: Mapping[str, Any]) -> dict[str, Any]:
     faces |= {"regions": recipe.pop("regions", ()), "preset": "canonical"}
     if plain["kind"] == "au":
         options = {name: recipe.pop(name, None) for name in ("dropout", "node_width", "frozen_norms")}
-        recipe["head_options"] = {
-            name: value for name, value in options.items() if value
-        }  # defaults are not said
+        # Defaults are not said.
+        recipe["head_options"] = {name: value for name, value in options.items() if value}
     rest = {"aus": plain.get("aus", ()), "uses_mask": plain.get("uses_mask", False), "data": {}}
     return {"kind": plain["kind"], "recipe": recipe, "faces": faces, **rest}

@@ -39,9 +39,8 @@ def load_encoder(encoder: MaskedEncoder, state: dict[str, Tensor], source: str) 
     mapped = {ours: state[theirs] for theirs in state if (ours := _encoder_name(theirs))}
     mapped["stem.proj.weight"] = wanted.flatten(1)  # (D, 3·patch²), in the order channel, y, x
     first, places = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
-    mapped["cls_token"] = (
-        state["cls_token"] + first
-    )  # MAE's is 0; learned positions have one for the class token
+    # MAE's is 0; learned positions have one for the class token.
+    mapped["cls_token"] = state["cls_token"] + first
     mapped["pos_embed"] = resize_positions(places, encoder.grid)
     if "norm.weight" not in state and "fc_norm.weight" in state:  # models fine-tuned on mean tokens
         mapped |= {"norm.weight": state["fc_norm.weight"], "norm.bias": state["fc_norm.bias"]}

@@ -77,9 +77,8 @@ class MaskedBatchNorm(nn.Module):
     def _by_own_statistics(self, x: Tensor) -> Tensor:
         """The library's kernel, which wants the channels in dimension 1; `x` has no padding."""
         channels = self.weight.numel()
-        spread = (
-            x.shape[-1] if self.weight.shape[-1] == 1 else 1
-        )  # entries of a channel that lie side by side
+        # Entries of a channel that lie side by side.
+        spread = x.shape[-1] if self.weight.shape[-1] == 1 else 1
         rows = x.reshape(-1, channels, spread) if spread > 1 else x.reshape(-1, channels)
         out, mean, scale = torch.native_batch_norm(
             rows, self.weight.flatten(), self.bias.flatten(), None, None, True, 0.0, self.eps
