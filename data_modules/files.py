@@ -215,6 +215,11 @@ def open_log(path: Path) -> TextIO:
     return path.open("a", encoding="utf-8")
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder of ours and all in it, where there is one."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def flush(file: BinaryIO) -> None:
     """Have what was written on the disk itself, so that not even a power cut takes it."""
     file.flush()

@@ -2,6 +2,7 @@
 
 <run>/fold<k>-seed<s>/<stage>/{config.yaml, checkpoints/{best,last}.ckpt, metrics.csv, cost.json, finished}
 <run>/fold<k>-seed<s>/predictions/…
+<run>/fold<k>-seed<s>/targets/…     what the teacher told, while more than one student of a run is trained
 <run>/run.json
 """
 
@@ -28,6 +29,11 @@ def fold_folder(run: Path, fold: int, seed: int) -> Path:
 def last_checkpoint(stage: Path) -> Path:
     """What a stage resumes from, and what the stages after it take."""
     return stage / "checkpoints" / LAST
+
+
+def targets_folder(run: Path, fold: int, seed: int) -> Path:
+    """Where students of one teacher keep its answers for each other."""
+    return fold_folder(run, fold, seed) / "targets"
 
 
 @dataclass(frozen=True)

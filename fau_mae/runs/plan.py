@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import UserError
-from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint
+from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint, targets_folder
 from fau_mae.runs.config_files import merge, nested, read_config
-from fau_mae.runs.experiment import PRETRAIN, Experiment, find_experiment, load_experiment
+from fau_mae.runs.experiment import PRETRAIN, Experiment, Stage, find_experiment, load_experiment
 from fau_mae.runs.made_by import is_made
 from fau_mae.runs.overrides import effective
 from fau_mae.runs.schema import nearest
@@ -62,7 +62,13 @@ def wiring(
         from_elsewhere = source == PRETRAIN and experiment.mae is not None
         weights = experiment.mae if from_elsewhere else last_checkpoint(folder / source)
         values[f"model.init_args.{argument}"] = str(weights)
+    if _taught(experiment.every_stage()[stage]) and sum(map(_taught, experiment.trained().values())) > 1:
+        values["model.init_args.targets"] = str(targets_folder(out, fold, seed))
     return values
+
+
+def _taught(stage: Stage) -> bool:
+    return "teacher" in stage.takes
 
 
 def plan_stage(experiment: Experiment, name: str, out: Path, store: Path, fold: int, seed: int) -> StagePlan:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import Stopped, UserError
-from data_modules.files import read_json, read_yaml
+from data_modules.files import read_json, read_yaml, remove_folder
 from data_modules.locks import locked
-from fau_mae.run_folder import FINISHED, RunMemory, fold_folder, last_checkpoint, write_memory
+from fau_mae.run_folder import FINISHED, RunMemory, fold_folder, last_checkpoint, targets_folder, write_memory
 from fau_mae.runs import schema
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from
 from fau_mae.runs.made_by import keep_what_fits
@@ -152,6 +152,7 @@ def _do_all(
             with locked(fold_folder(out, fold, seed)):
                 for stage in plan_stages(experiment, out, store, fold, seed):
                     _train(stage)
+                remove_folder(targets_folder(out, fold, seed))
                 _test(experiment, fold_folder(out, fold, seed))
         with locked(out, wait=True):
             summarise(experiment, out, pairs)

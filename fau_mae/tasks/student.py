@@ -7,12 +7,14 @@ from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
+from data_modules.files import file_hash
 from fau_mae.distillation import LOSSES, DistilConfig, mean_output
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput, of_aus
 from fau_mae.models.backbone.encoder import Latents
 from fau_mae.models.latents.completion import latent_loss
 from fau_mae.tasks.au_task import AUTask
+from fau_mae.tasks.kept_targets import KeptTargets
 from fau_mae.weights.by_au import rows_of
 from fau_mae.weights.checkpoints import load_au_model
 
@@ -30,6 +32,9 @@ class Student(AUTask):
             completed latents with the teacher's.
         views: severities of further masks (random patches) under which each step reads the same faces; the loss is
             the mean over masks, and the teacher reads the faces once.
+        targets: folder that keeps the teacher's answers for other students of the same teacher, data and seed, up to
+            `targets_gb` gigabytes; null = every batch is asked anew. The training is the same to the bit.
+        targets_gb: bound of that folder.
         distil: how the distillation terms measure.
     """
 
@@ -44,6 +49,8 @@ class Student(AUTask):
         logit_weight: float = 1.0,
         latent_weight: float = 0.0,
         views: tuple[float, ...] = (),
+        targets: Path | None = None,
+        targets_gb: float = 4.0,
         distil: DistilConfig = DistilConfig(),  # noqa: B008 - never changed in place
         **kwargs,
     ):
@@ -57,6 +64,8 @@ class Student(AUTask):
         self.views = tuple(views)
         self.distil = distil
         self.teacher_path = teacher
+        self.targets, self.targets_gb = targets, targets_gb
+        self._kept: KeptTargets | None = None
         self._teacher: list[AUModel] = []  # in a list: not a submodule, so neither trained nor saved
         self._teacher_rows: list[int] | None = (
             None  # where its logits have this store's AUs; None = as they are
@@ -69,6 +78,20 @@ class Student(AUTask):
             raise UserError(f"model.views are hidden shares in 0-1, not {list(self.views)}")
         if any(self.weights.values()):
             self._teacher = [self._load_teacher()]
+            if self.targets is not None and not self.weights["latent"]:  # latents would be too many bytes
+                self._kept = self._keep_targets(Path(self.targets))
+
+    def _keep_targets(self, folder: Path) -> KeptTargets:
+        assert self.teacher_path is not None
+        asked = (
+            file_hash(Path(self.teacher_path)),
+            self._teacher_rows,
+            self.distil.mirrored,
+            self.trainer.precision,
+            self.device.type,
+            torch.__version__,
+        )
+        return KeptTargets(folder, asked, self.targets_gb * 1e9)
 
     def _load_teacher(self) -> AUModel:
         if self.teacher_path is None:
@@ -95,8 +118,18 @@ class Student(AUTask):
         self.log_losses(losses)
         return losses["loss"]
 
-    def _target(self, clean: Tensor) -> tuple[AUOutput, Latents]:
-        """What the teacher makes of whole clean faces (B, 3, H, W)."""
+    def _target(self, clean: Tensor) -> tuple[AUOutput, Latents | None]:
+        """What the teacher makes of whole clean faces (B, 3, H, W); latents where they are compared."""
+        if self._kept is not None:
+            key = self._kept.key(clean)
+            output = self._kept.find(key, clean.device)
+            if output is None:
+                output, _ = self._ask(clean)
+                self._kept.keep(key, output)
+            return output, None
+        return self._ask(clean)
+
+    def _ask(self, clean: Tensor) -> tuple[AUOutput, Latents]:
         (teacher,) = self._teacher
         with torch.no_grad():
             output, latents = teacher(clean, with_latents=True)
@@ -112,7 +145,7 @@ class Student(AUTask):
         order = torch.rand(batch.visible.shape, device=batch.visible.device).argsort(1)  # (B, N)
         return batch._replace(image=batch.clean, visible=order >= round(severity * N))  # True = visible
 
-    def _losses(self, batch: FaceBatch, target: tuple[AUOutput, Latents] | None) -> dict[str, Tensor]:
+    def _losses(self, batch: FaceBatch, target: tuple[AUOutput, Latents | None] | None) -> dict[str, Tensor]:
         """All terms of one view, unweighted but for the labels', and `loss`, their weighted sum."""
         output, latents = self.model(batch.image, batch.visible, with_latents=True)
         # Labels of a face weigh the same, however many unlabelled faces stand beside it.
@@ -126,6 +159,7 @@ class Student(AUTask):
             weights = {name: weight for name, weight in self.weights.items() if weight}
             for name in weights:
                 if name == "latent":
+                    assert target[1] is not None
                     losses[name] = latent_loss(latents, target[1], batch.visible, self.model.mined)
                 else:
                     losses[name] = LOSSES[name](output, target[0], self.distil)
