@@ -46,6 +46,7 @@ def test_ablations_join_a_finished_run_as_rows_of_its_table(
 
     assert fau_mae(*run, "--ablate") == 0
     assert student.stat().st_mtime_ns == trained  # the run went on, it did not start again
+    assert not (tmp_path / "r/fold1-seed0/targets").exists()
     after = pd.read_parquet(tmp_path / "r/results.parquet")
     ablations = set(load_experiment("synthetic").ablations)
     assert set(after["method"]) - set(before["method"]) == ablations
