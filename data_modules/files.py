@@ -84,14 +84,32 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame"
     """A Parquet table that this project wrote. Raises `UserError` for a damaged one."""
     import pandas as pd
 
-    try:
+    with _damage_told(path):
         return pd.read_parquet(path, columns=columns)
+
+
+@contextlib.contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # it could not be read at all
             raise
         raise UserError(
             f"{shown(path)} is damaged ({str(error).splitlines()[0]}): delete it and make it anew"
         ) from None
+
+
+def read_columns(path: Path) -> "dict[str, np.ndarray]":
+    """The columns of numbers of a Parquet table, a third as long as `read_parquet` takes. Raises as that does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _damage_told(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        names = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
+        table = file.read(columns=names, use_threads=False)
+    return {name: table.column(name).to_numpy() for name in names}
 
 
 def file_hash(path: Path) -> str:

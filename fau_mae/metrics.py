@@ -1,19 +1,15 @@
-"""Metrics of AU detection: per AU and macro, in NumPy, and one torchmetrics module for validation epochs.
+"""Metrics of AU detection: per AU and macro, in NumPy.
 
 Shapes: N faces, A action units. Labels are 1 present, 0 absent, -1 unknown; an unknown label is left out of
 its AU alone. A metric that is not defined for an AU (no positive face, say) is NaN, and `macro` is the mean
 over the AUs where it is defined.
 """
 
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
-from torchmetrics import Metric
 
 Floats = NDArray[np.float64]
 
@@ -56,14 +52,38 @@ def floor_f1(prevalence: ArrayLike) -> Floats:
     return _ratio(2 * r, 1 + r, r > 0)
 
 
-def auroc(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """Area under the ROC curve per AU, (N, A) -> (A,): P(positive above negative), a tie counts half."""
-    return _per_au(_auroc, probabilities, labels)
+class Ranking(NamedTuple):
+    """The K known faces of one AU from the highest score to the lowest, with T distinct scores."""
+
+    faces: NDArray[np.int64]  # (K,) which of the N faces
+    present: NDArray[np.bool_]  # (K,)
+    score: Floats  # (T,)
+    predicted: NDArray[np.int64]  # (T,) faces called present when cut at each score
+    tp: NDArray[np.int64]  # (T,) true positives among them
 
 
-def average_precision(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """Area under the precision-recall steps per AU, (N, A) -> (A,), without interpolation."""
-    return _per_au(_average_precision, probabilities, labels)
+def rankings(probabilities: ArrayLike, labels: ArrayLike) -> list[Ranking]:
+    """The faces (N, A) sorted once per AU, for every metric that needs them sorted."""
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    return [_ranking(p, y) for p, y in zip(probabilities.T, labels.T)]
+
+
+def _ranking(p: Floats, y: NDArray) -> Ranking:
+    known = np.flatnonzero(y >= 0)
+    faces = known[np.argsort(-p[known])]
+    present, score = y[faces] == 1, p[faces]
+    last_of_ties = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: len(score)])
+    return Ranking(faces, present, score[last_of_ties], last_of_ties + 1, np.cumsum(present)[last_of_ties])
+
+
+def auroc(ranked: Sequence[Ranking]) -> Floats:
+    """Area under the ROC curve per AU, (A,): P(positive above negative), a tie counts half."""
+    return np.array([_auroc(ranking) for ranking in ranked], np.float64)
+
+
+def average_precision(ranked: Sequence[Ranking]) -> Floats:
+    """Area under the precision-recall steps per AU, (A,), without interpolation."""
+    return np.array([_average_precision(ranking) for ranking in ranked], np.float64)
 
 
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = CALIBRATION_BINS) -> Floats:
@@ -76,27 +96,35 @@ def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = C
 
 def reliability_bins(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> Floats:
     """Sums behind a reliability diagram over all AUs, (bins, 3): labels, probabilities, positives per bin."""
-    labels = np.asarray(labels)
-    p = np.asarray(probabilities, np.float64)[labels >= 0]
+    labels = np.asarray(labels).T
+    p = np.asarray(probabilities, np.float64).T[labels >= 0]
     index = np.minimum((p * bins).astype(np.int64), bins - 1)
-    weights = (np.ones_like(p), p, labels[labels >= 0])
-    return np.stack([np.bincount(index, weight, bins) for weight in weights], axis=1)
+    sums = [np.bincount(index, weight, bins) for weight in (p, labels[labels >= 0])]
+    return np.stack([np.bincount(index, minlength=bins), *sums], axis=1)
 
 
-def au_scores(probabilities: ArrayLike, labels: ArrayLike, thresholds: ArrayLike = 0.5) -> dict[str, Floats]:
+def au_scores(
+    probabilities: ArrayLike,
+    labels: ArrayLike,
+    thresholds: ArrayLike = 0.5,
+    flags: Outcomes | None = None,
+    ranked: Sequence[Ranking] | None = None,
+) -> dict[str, Floats]:
     """Every metric of the results table, per AU.
 
     Args:
         probabilities: (N, A) in [0, 1].
         labels: (N, A), 1 present, 0 absent, -1 unknown.
         thresholds: (A,) or one for all; present is predicted where probability >= threshold.
+        flags, ranked: their `outcomes` and `rankings`, where these are there already.
 
     Returns:
         {metric: (A,)} with n, positives, prevalence, f1, precision, recall, accuracy, auroc,
         average_precision, ece and floor_f1; NaN where undefined (precision: nothing predicted present).
     """
     probabilities = np.asarray(probabilities, np.float64)
-    counts = outcomes(probabilities, labels, thresholds).total()
+    ranked = rankings(probabilities, labels) if ranked is None else ranked
+    counts = (outcomes(probabilities, labels, thresholds) if flags is None else flags).total()
     tp, fp, fn, tn = counts
     n, positives = tp + fp + fn + tn, tp + fn
     prevalence = _ratio(positives, n, n > 0)
@@ -108,8 +136,8 @@ def au_scores(probabilities: ArrayLike, labels: ArrayLike, thresholds: ArrayLike
         "precision": _ratio(tp, tp + fp, tp + fp > 0),
         "recall": _ratio(tp, positives, positives > 0),
         "accuracy": _ratio(tp + tn, n, n > 0),
-        "auroc": auroc(probabilities, labels),
-        "average_precision": average_precision(probabilities, labels),
+        "auroc": auroc(ranked),
+        "average_precision": average_precision(ranked),
         "ece": calibration_error(probabilities, labels),
         "floor_f1": floor_f1(prevalence),
     }
@@ -136,75 +164,15 @@ def mean_absolute_error(predicted: ArrayLike, truth: ArrayLike) -> Floats:
     return _per_intensity(lambda p, y: float(np.abs(p - y).mean()) if p.size else np.nan, predicted, truth)
 
 
-def best_thresholds(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """The threshold of highest smoothed F1 per AU, (N, A) -> (A,); .5 for an AU without positive faces.
+def best_thresholds(ranked: Sequence[Ranking]) -> Floats:
+    """The threshold of highest smoothed F1 per AU, (A,); .5 for an AU without positive faces.
 
     F1 as a function of how many faces are called present is averaged over a window of `THRESHOLD_SMOOTHING` of
     the faces first: the raw curve's peak is mostly noise where little of the face is seen, and does not carry
     over to other people.
     Halfway between the lowest score called present and the next one below it (0 below the last).
     """
-    chosen = _per_au(_best_threshold, probabilities, labels)
-    return np.where(np.isnan(chosen), 0.5, chosen)
-
-
-class FaceMetrics(Metric):
-    """Scores of an epoch's faces, each counted once, on any number of ranks.
-
-    Distributed samplers repeat faces to even out the ranks; faces are told apart by sample id.
-    """
-
-    full_state_update = False
-    predicted: list[Tensor]
-    truth: list[Tensor]
-    sample_id: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for state in ("predicted", "truth", "sample_id"):
-            self.add_state(state, [], dist_reduce_fx="cat")
-
-    def update(self, predicted: Tensor, truth: Tensor, sample_id: Tensor) -> None:
-        """Take (B, A) predictions, the (B, A) truth and the (B,) int64 sample ids of a batch."""
-        self.predicted.append(predicted.detach().float())
-        self.truth.append(truth)
-        self.sample_id.append(sample_id)
-
-    def compute(self) -> dict[str, Tensor]:
-        """Scalars by name, NaN while undefined for every AU."""
-        predicted, truth, sample_id = (
-            _joined(state).cpu().numpy() for state in (self.predicted, self.truth, self.sample_id)
-        )
-        _, first = np.unique(sample_id, return_index=True)
-        scores = self.scores(predicted[first], truth[first])
-        return {name: torch.tensor(float(value), device=self.device) for name, value in scores.items()}
-
-    @abstractmethod
-    def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
-        """{name: scalar} of all faces, (N, A) each."""
-
-
-class AUMetrics(FaceMetrics):
-    """Macro AUROC and macro F1 at threshold .5 of probabilities against labels 1/0/-1: {"auroc", "f1"}."""
-
-    def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
-        counts = outcomes(predicted, truth).total()
-        return {"auroc": macro(auroc(predicted, truth)), "f1": macro(f1_score(counts))}
-
-
-class IntensityMetrics(FaceMetrics):
-    """Macro ICC(3,1) and macro mean absolute error of intensities 0-5, NaN unknown: {"icc", "absolute_error"}."""
-
-    def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
-        return {
-            "icc": macro(intraclass_correlation(predicted, truth)),
-            "absolute_error": macro(mean_absolute_error(predicted, truth)),
-        }
-
-
-def _joined(state: Tensor | list[Tensor]) -> Tensor:
-    # After a sync torchmetrics hands over one tensor, before it the list of batches.
-    return state if isinstance(state, Tensor) else torch.cat(state)
+    return np.array([_best_threshold(ranking) for ranking in ranked], np.float64)
 
 
 def _ratio(numerator: NDArray, denominator: NDArray, defined: NDArray) -> Floats:
@@ -238,33 +206,23 @@ def _icc(p: Floats, y: Floats) -> float:
     return float((between - residual) / (between + residual)) if between + residual > 0 else np.nan
 
 
-def _operating_points(p: Floats, present: NDArray) -> tuple[Floats, NDArray, NDArray]:
-    """Distinct scores from high to low, with true positives and predicted positives when cut at each."""
-    order = np.argsort(-p, kind="stable")
-    score = p[order]
-    last_of_ties = np.flatnonzero(np.append(score[1:] != score[:-1], True))
-    return score[last_of_ties], np.cumsum(present[order])[last_of_ties], last_of_ties + 1
-
-
-def _auroc(p: Floats, present: NDArray) -> float:
-    positives = int(present.sum())
-    negatives = present.size - positives
+def _auroc(ranking: Ranking) -> float:
+    positives = int(ranking.present.sum())
+    negatives = ranking.present.size - positives
     if not positives or not negatives:
         return np.nan
-    _, tp, predicted = _operating_points(p, present)
-    fp = predicted - tp
+    fp = ranking.predicted - ranking.tp
     # Trapezoids of the ROC curve are Mann-Whitney's U, with ties as one half.
     widths = np.diff(fp, prepend=0)
-    heights = tp - np.diff(tp, prepend=0) / 2
+    heights = ranking.tp - np.diff(ranking.tp, prepend=0) / 2
     return float((widths * heights).sum() / (positives * negatives))
 
 
-def _average_precision(p: Floats, present: NDArray) -> float:
-    positives = int(present.sum())
+def _average_precision(ranking: Ranking) -> float:
+    positives = int(ranking.present.sum())
     if not positives:
         return np.nan
-    _, tp, predicted = _operating_points(p, present)
-    return float((np.diff(tp, prepend=0) * (tp / predicted)).sum() / positives)
+    return float((np.diff(ranking.tp, prepend=0) * (ranking.tp / ranking.predicted)).sum() / positives)
 
 
 def _calibration_error(p: Floats, present: NDArray, bins: int) -> float:
@@ -274,12 +232,12 @@ def _calibration_error(p: Floats, present: NDArray, bins: int) -> float:
     return float(np.abs(probable - positive).sum() / p.size)
 
 
-def _best_threshold(p: Floats, present: NDArray) -> float:
+def _best_threshold(ranking: Ranking) -> float:
+    faces, present, score, predicted, tp = ranking
     if not present.any():
-        return np.nan
-    score, tp, predicted = _operating_points(p, present)
+        return 0.5
     f1 = 2 * tp / (predicted + present.sum())
-    reach = THRESHOLD_SMOOTHING / 2 * len(p)
+    reach = THRESHOLD_SMOOTHING / 2 * len(faces)
     first = np.searchsorted(predicted, predicted - reach, "left")
     after = np.searchsorted(predicted, predicted + reach, "right")
     sums = np.concatenate([[0.0], np.cumsum(f1)])

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from data_modules.facs import DISFA_AUS, au_name, au_region
+from fau_mae.evaluation import predictions
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.scoring import score_predictions
 
@@ -231,12 +232,12 @@ def page_data(page: Path) -> dict:
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each predictions file is opened from now on, by its path."""
-    read, counts = pd.read_parquet, Counter[str]()
+    read, counts = predictions.read_columns, Counter[str]()
 
-    def counted(path, *arguments, **options):
+    def counted(path):
         if PREDICTIONS.search(str(path)):
             counts[str(path)] += 1
-        return read(path, *arguments, **options)
+        return read(path)
 
-    monkeypatch.setattr(pd, "read_parquet", counted)
+    monkeypatch.setattr(predictions, "read_columns", counted)
     return counts

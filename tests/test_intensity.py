@@ -12,8 +12,9 @@ from fixtures_training import fit
 
 from data_modules.face_data import FaceDataModule
 from data_modules.stores.store import FaceStore
-from fau_mae.metrics import IntensityMetrics, intraclass_correlation, mean_absolute_error
+from fau_mae.metrics import intraclass_correlation, mean_absolute_error
 from fau_mae.models.heads.intensity import IntensityHead
+from fau_mae.tasks.face_metrics import IntensityMetrics
 from fau_mae.weights.checkpoints import load_au_model
 
 KINDS = ("regression", "ordinal")

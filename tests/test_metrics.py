@@ -18,6 +18,7 @@ from data_modules.errors import UserError
 from fau_mae import metrics
 from fau_mae.evaluation import predictions, scoring
 from fau_mae.reports.terminal import macro_table
+from fau_mae.tasks.face_metrics import AUMetrics
 
 
 @st.composite
@@ -76,7 +77,7 @@ def test_calibration_error_agrees_with_torchmetrics():
 @given(faces())
 def test_the_threshold_is_at_the_peak_of_the_smoothed_f1_curve(case):
     probabilities, labels, _ = case
-    chosen = metrics.best_thresholds(probabilities, labels)
+    chosen = metrics.best_thresholds(metrics.rankings(probabilities, labels))
     for p, y, t in known(probabilities, labels, chosen):
         if not y.sum():
             assert t == 0.5
@@ -103,7 +104,7 @@ def epoch(n=23, a=5):
 
 def test_au_metrics_counts_a_repeated_face_once_and_forgets_on_reset():
     probabilities, labels, ids = epoch()
-    once, padded = metrics.AUMetrics(), metrics.AUMetrics()
+    once, padded = AUMetrics(), AUMetrics()
     once.update(probabilities, labels, ids)
     padded.update(probabilities[:20], labels[:20], ids[:20])
     padded.update(probabilities[15:], labels[15:], ids[15:])
@@ -122,7 +123,7 @@ def _rank(rank: int, port: int, queue) -> None:
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
     probabilities, labels, ids = epoch()
     mine = torch.arange(rank, 24, 2) % 23  # the last face of rank 1 repeats the first, as a sampler pads
-    metric = metrics.AUMetrics()
+    metric = AUMetrics()
     metric.update(probabilities[mine], labels[mine], ids[mine])
     queue.put((rank, {name: float(value) for name, value in metric.compute().items()}))
     torch.distributed.barrier()
@@ -141,7 +142,7 @@ def test_au_metrics_over_two_processes_equals_one():
     answers = dict(queue.get(timeout=120) for _ in ranks)
     for process in ranks:
         process.join()
-    alone = metrics.AUMetrics()
+    alone = AUMetrics()
     alone.update(*epoch())
     expected = {name: float(value) for name, value in alone.compute().items()}
     assert answers == {0: expected, 1: expected}
@@ -190,7 +191,7 @@ def test_threshold_rules_choose_on_the_stated_validation_faces(run):
         faces = predictions.read_predictions(
             run / f"predictions/validation/clean-none/{name}.parquet", labels
         )
-        return metrics.best_thresholds(faces.probabilities, faces.labels)
+        return metrics.best_thresholds(metrics.rankings(faces.probabilities, faces.labels))
 
     cell = next(
         c

@@ -6,12 +6,14 @@ import fixtures_results as fixtures
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from data_modules.errors import UserError
 from data_modules.facs import DISFA_AUS, au_region
 from fau_mae import metrics
-from fau_mae.evaluation import bootstrap, comparison
+from fau_mae.evaluation import bootstrap, comparison, resampling
 from fau_mae.evaluation.curves import METRICS, Curves, Interval, MethodKey, interval
 from fau_mae.evaluation.regions import hidden_visible_f1, region_hidden_share
 from fau_mae.evaluation.scored_run import read_run
@@ -51,19 +53,56 @@ def test_estimates_are_the_table_s_means_over_folds_and_seeds(curves, results):
 
 
 def test_a_draw_equals_scoring_the_drawn_people_s_faces_again(experiment):
-    """The bootstrap's matrix products against the plain way: repeat each drawn subject's rows and score."""
+    """The bootstrap's sums against the plain way: repeat each drawn person's rows and score."""
     scored = next(scored_cells(experiment / "fold1-seed0", 1, 0, Thresholds(experiment / "fold1-seed0")))
-    people, index = np.unique(scored.faces.subject.astype(str), return_inverse=True)
-    weights = bootstrap.subject_weights(len(people), 3, np.random.default_rng(5))
-    assert (weights.sum(1) == len(people)).all()
-    fast = bootstrap._resampled(scored, index, weights)
-    for draw, weight in enumerate(weights):
-        rows = np.repeat(np.arange(len(index)), weight[index].astype(int))
+    person = scored.faces.person
+    draws = bootstrap.draw_people(len(scored.faces.people), 3, np.random.default_rng(5))
+    assert (draws.sum(0) == len(draws)).all()
+    fast = bootstrap._resampled(scored, draws)
+    for draw, weight in enumerate(draws.T):
+        rows = np.repeat(np.arange(len(person)), weight[person])
         p, y = scored.faces.probabilities[rows], scored.faces.labels[rows]
         plain = metrics.au_scores(p, y, scored.thresholds)
         aucs = [roc_auc_score(b[b >= 0], a[b >= 0]) for a, b in zip(p.T, y.T) if {0, 1} <= set(b.tolist())]
         assert fast["f1"][draw] == pytest.approx(np.nanmean(plain["f1"]))
         assert fast["auroc"][draw] == pytest.approx(np.mean(aucs))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    people=st.integers(1, 12),
+    faces=st.integers(0, 60),
+    scores=st.sampled_from([1, 3, 1000]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_auroc_of_draws_is_the_same_over_pairs_of_people_and_down_the_sorted_faces(
+    people: int, faces: int, scores: int, seed: int
+) -> None:
+    """Both ways, and the one that sizes choose, against all pairs of faces; ties, unknown labels, one class alone."""
+    rng = np.random.default_rng(seed)
+    person, p = rng.integers(0, people, faces), rng.integers(0, scores, faces) / scores
+    y = rng.integers(-1, 2, faces)
+    (ranking,) = metrics.rankings(p[:, None], y[:, None])
+    draws = bootstrap.draw_people(people, 5, rng)
+    right = (p[y == 1][:, None] > p[y == 0]) + (p[y == 1][:, None] == p[y == 0]) / 2
+    positive, negative = (draws[person[y == value]].astype(float) for value in (1, 0))
+    ordered = np.einsum("ir,ij,jr->r", positive, right, negative)
+    possible = positive.sum(0) * negative.sum(0)
+    expected = [a / b if b else np.nan for a, b in zip(ordered, possible)]
+    assert resampling.auroc_of_draws(ranking, person, draws) == pytest.approx(
+        expected, abs=1e-12, nan_ok=True
+    )
+    sorted_people = person[ranking.faces], ranking.present, ranking.predicted
+    pairs = resampling._pairs_of_people(*sorted_people, people)
+    assert np.array_equal(resampling._sums_of_pairs(pairs, draws), ordered)
+    assert np.array_equal(resampling._sums_of_walks(*sorted_people, draws), ordered)
+
+
+@pytest.mark.parametrize("people", [1, 5, 300])
+def test_people_are_drawn_as_at_once_whatever_the_size_of_a_block(people):
+    draws = bootstrap.draw_people(people, 150, np.random.default_rng(3))
+    at_once = np.random.default_rng(3).multinomial(people, np.full(people, 1 / people), size=150)
+    assert np.array_equal(draws[:, 1:].T, at_once) and (draws[:, 0] == 1).all()
 
 
 def test_draws_are_repeatable_and_pair_the_methods(experiment, curves):
@@ -83,7 +122,7 @@ def test_more_people_give_narrower_intervals():
     widths = []
     for people in (8, 80):
         values = np.linspace(-1, 1, people)
-        means = bootstrap.subject_weights(people, 500, rng) @ values / people
+        means = values @ bootstrap.draw_people(people, 500, rng) / people
         found = interval(means)
         assert found.value == pytest.approx(values.mean(), abs=1e-9)
         assert found.low < found.value < found.high
@@ -217,8 +256,9 @@ def test_hidden_and_visible_f1_part_the_faces_of_each_au():
     labels = rng.integers(0, 2, (200, 3))
     hidden = np.repeat(np.arange(200) < 100, 3).reshape(200, 3)
     right_where_visible = np.where(hidden, 1 - labels, labels).astype(float)
-    assert hidden_visible_f1(right_where_visible, labels, 0.5, hidden.astype(float)) == (0.0, 1.0)
-    assert np.isnan(hidden_visible_f1(right_where_visible, labels, 0.5, np.zeros((200, 3)))[0])
+    flags = metrics.outcomes(right_where_visible, labels)
+    assert hidden_visible_f1(flags, hidden.astype(float)) == (0.0, 1.0)
+    assert np.isnan(hidden_visible_f1(flags, np.zeros((200, 3)))[0])
 
 
 def test_hidden_visible_table_covers_the_ladder(experiment):

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from fau_mae import metrics
 from fau_mae.evaluation.curves import Curves, Floats
+from fau_mae.evaluation.resampling import Draws, auroc_of_draws, sums_of_draws
 from fau_mae.evaluation.scoring import ScoredCell
 
 REPLICATES = 1000
+BLOCK = 64  # replicates drawn at once
 
 
 class Bootstrap:
@@ -30,17 +32,16 @@ class Bootstrap:
         self._replicates, self._seed = replicates, seed
         self._samples: dict[tuple[str, str, str, float, str], dict[tuple[int, int], Floats]] = {}
         self._faces: dict[tuple[str, str, str, float], dict[tuple[int, int], int]] = {}
-        self._draws: dict[tuple[str, ...], Floats] = {}
+        self._draws: dict[tuple[str, ...], Draws] = {}
 
     def add(self, scored: ScoredCell) -> None:
         """Resample one cell; what is kept of it is 1 + R values a metric."""
-        subjects, index = np.unique(scored.faces.subject.astype(str), return_inverse=True)
-        people, pair = tuple(subjects), (scored.fold, scored.seed)
+        people, pair = tuple(scored.faces.people.tolist()), (scored.fold, scored.seed)
         if people not in self._draws:
             # The stream hangs on the people alone: another experiment on the same people draws the same.
             stream = np.random.default_rng([self._seed, zlib.crc32("\n".join(people).encode())])
-            self._draws[people] = subject_weights(len(people), self._replicates, stream)
-        for metric, values in _resampled(scored, index, self._draws[people]).items():
+            self._draws[people] = draw_people(len(people), self._replicates, stream)
+        for metric, values in _resampled(scored, self._draws[people]).items():
             if len(people) < 2:
                 values[1:] = np.nan  # one person tells nothing of others
             self._samples.setdefault((*scored.cell[:4], metric), {})[pair] = values
@@ -64,59 +65,42 @@ class Bootstrap:
 
 def _fingerprint(scored: ScoredCell) -> int:
     """The same for two cells whose faces, people, labels and masks (as far as the ladder kept them) are the same."""
-    parts: list[NDArray] = [
-        scored.faces.sample_id,
-        scored.faces.labels,
-        scored.faces.hidden.astype(np.float32),
-    ]
+    faces = scored.faces
+    parts: list[NDArray] = [faces.sample_id, faces.person, faces.labels, faces.hidden.astype(np.float32)]
     if scored.hidden_regions is not None:
         parts.append(scored.hidden_regions.astype(np.float32))
-    text = "\n".join([*scored.faces.subject.astype(str), *scored.faces.aus])
-    return zlib.crc32(b"".join(part.tobytes() for part in parts) + text.encode())
+    mark = zlib.crc32("\n".join([*faces.people, *faces.aus]).encode())
+    for part in parts:
+        mark = zlib.crc32(np.ascontiguousarray(part).data, mark)
+    return mark
 
 
-def subject_weights(subjects: int, replicates: int, stream: np.random.Generator) -> Floats:
-    """(1 + R, S): how often each subject counts; once in row 0, then as drawn with replacement."""
-    drawn = stream.multinomial(subjects, np.full(subjects, 1 / subjects), size=replicates)
-    return np.concatenate([np.ones((1, subjects)), drawn])
+def draw_people(people: int, replicates: int, stream: np.random.Generator) -> Draws:
+    """(S, 1 + R): how often each of S people counts; once in column 0, then as drawn with replacement."""
+    draws = np.ones((people, 1 + replicates), np.uint16)
+    # In blocks: all draws of many people at once, as multinomial makes them, would take 8 bytes each.
+    for start in range(0, replicates, BLOCK):
+        size = min(BLOCK, replicates - start)
+        drawn = stream.multinomial(people, np.full(people, 1 / people), size=size)
+        draws[:, 1 + start : 1 + start + size] = drawn.T
+    return draws
 
 
-def _resampled(scored: ScoredCell, subject: NDArray[np.int64], weights: Floats) -> dict[str, Floats]:
-    """{metric: (1 + R,)} from (N,) subject indices and (1 + R, S) weights."""
-    faces, count = scored.faces, weights.shape[1]
-    flags = metrics.outcomes(faces.probabilities, faces.labels, scored.thresholds)
-    # Sums over frames commute with resampling whole subjects, so each draw is a product of small matrices.
-    counts = metrics.Outcomes(*(weights @ _by_subject(flag, subject, count) for flag in flags))  # (1 + R, A)
-    auroc = [_resampled_auroc(p, y, subject, weights) for p, y in zip(faces.probabilities.T, faces.labels.T)]
+def _resampled(scored: ScoredCell, draws: Draws) -> dict[str, Floats]:
+    """{metric: (1 + R,)}."""
+    faces, people = scored.faces, len(draws)
+    # Sums over frames commute with resampling whole subjects.
+    counts = metrics.Outcomes(
+        *(sums_of_draws(_by_person(flags, faces.person, people), draws).T for flags in scored.outcomes)
+    )
+    auroc = [auroc_of_draws(ranking, faces.person, draws) for ranking in scored.ranked]
     return {
         "f1": metrics.macro(metrics.f1_score(counts)),
         "auroc": metrics.macro(np.array(auroc), axis=0),
     }
 
 
-def _by_subject(flags: NDArray[np.bool_], subject: NDArray[np.int64], count: int) -> Floats:
+def _by_person(flags: NDArray[np.bool_], person: NDArray[np.int64], people: int) -> Floats:
     """(N, A) flags -> (S, A) counts."""
-    return np.array([np.bincount(subject, column, count) for column in flags.T.astype(np.float64)]).T
-
-
-def _resampled_auroc(p: Floats, y: NDArray[np.int8], subject: NDArray[np.int64], weights: Floats) -> Floats:
-    """(1 + R,) AUROC of one AU from (N,) scores and labels.
-
-    AUROC counts the pairs (positive, negative) in the right order. `pairs[s, t]` are those with the positive
-    in subject s and the negative in subject t; a draw weights them by how often s and t were drawn.
-    """
-    count = weights.shape[1]
-    _, level = np.unique(p, return_inverse=True)
-    shape = (int(level.max()) + 1, count)
-    # (levels, S)
-    positive, negative = (
-        np.bincount(level[y == value] * count + subject[y == value], minlength=shape[0] * count).reshape(
-            shape
-        )
-        for value in (1, 0)
-    )
-    below = np.cumsum(negative, axis=0) - negative / 2  # ties count one half
-    pairs = positive.T.astype(np.float64) @ below  # (S, S)
-    ordered = ((weights @ pairs) * weights).sum(1)
-    possible = (weights @ positive.sum(0)) * (weights @ negative.sum(0))
-    return np.divide(ordered, possible, out=np.full(len(weights), np.nan), where=possible > 0)
+    counts = [np.bincount(person[column], minlength=people) for column in flags.T]
+    return np.stack(counts, 1).astype(np.float64)

@@ -8,7 +8,7 @@ import torch
 
 from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.spec import HELD_OUT_SEED, OcclusionSpec
-from fau_mae.metrics import auroc
+from fau_mae import metrics
 from fau_mae.models.detectors.token_detector import TokenDetector
 
 
@@ -29,12 +29,13 @@ def mask_quality(
             truth.append(~batch.visible.numpy())  # True = visible
         score, hidden = np.concatenate(scores).ravel(), np.concatenate(truth).ravel()
         estimate = score >= detector.threshold.item()
+        ranked = metrics.rankings(score[:, None], hidden[:, None].astype(np.int8))
         union = (estimate | hidden).sum()
         rows.append(
             {
                 "kind": spec.kind,
                 "severity": spec.severity,
-                "patch_auroc": float(auroc(score[:, None], hidden[:, None].astype(np.int8))[0]),
+                "patch_auroc": float(metrics.auroc(ranked)[0]),
                 "iou": float((estimate & hidden).sum() / union) if union else np.nan,
                 "hidden": float(hidden.mean()),
                 "estimated": float(estimate.mean()),

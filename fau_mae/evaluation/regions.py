@@ -28,18 +28,17 @@ def region_hidden_share(visible: NDArray[np.bool_], regions: Sequence[Rectangle]
     return (~visible).astype(np.float64) @ np.array(weights).T
 
 
-def hidden_visible_f1(
-    probabilities: ArrayLike, labels: ArrayLike, thresholds: ArrayLike, hidden_share: ArrayLike
-) -> tuple[float, float]:
+def hidden_visible_f1(flags: metrics.Outcomes, hidden_share: ArrayLike) -> tuple[float, float]:
     """Macro-F1 over the AUs whose region is at least half hidden, and over the others.
 
-    All of (N, A), but thresholds (A,). A face counts, AU by AU, in the one group or the other; an AU with
-    fewer than `MIN_POSITIVES` positive faces in a group is left out of its mean.
+    `flags` as `metrics.outcomes` makes them and shares, all (N, A). A face counts, AU by AU, in the one group or the
+    other; an AU with fewer than `MIN_POSITIVES` positive faces in a group is left out of its mean.
     """
-    labels, hidden = np.asarray(labels), np.asarray(hidden_share) >= HIDDEN_FROM
+    hidden = np.asarray(hidden_share) >= HIDDEN_FROM
+    where_hidden = metrics.Outcomes(*(flag & hidden for flag in flags)).total()
+    where_visible = metrics.Outcomes(*(a - b for a, b in zip(flags.total(), where_hidden)))
     means = []
-    for chosen in (hidden, ~hidden):
-        counts = metrics.outcomes(probabilities, np.where(chosen, labels, -1), thresholds).total()
+    for counts in (where_hidden, where_visible):
         enough = counts.tp + counts.fn >= MIN_POSITIVES
         means.append(float(metrics.macro(np.where(enough, metrics.f1_score(counts), np.nan))))
     return means[0], means[1]

@@ -75,11 +75,9 @@ class ScoredRun:
         bins = metrics.reliability_bins(faces.probabilities, faces.labels)
         self.reliability[key] = self.reliability.get(key, 0) + bins
         if scored.hidden_regions is not None:
-            found = hidden_visible_f1(
-                faces.probabilities, faces.labels, scored.thresholds, scored.hidden_regions
-            )
+            found = hidden_visible_f1(scored.outcomes, scored.hidden_regions)
             self._regions.append((*key, *found))
-        self.people |= set(np.unique(faces.subject.astype(str)))
+        self.people |= set(faces.people.tolist())
         self.faces |= set(faces.sample_id.tolist())
 
     @property

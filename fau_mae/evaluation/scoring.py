@@ -1,9 +1,10 @@
 """From stored predictions to the long results table: thresholds, scores of a cell, the table of a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from fau_mae import metrics
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key
 from fau_mae.evaluation.predictions import (
     Cell,
+    Labels,
     Predictions,
     list_cells,
     read_labels,
@@ -30,7 +32,8 @@ COUNTS = ("n", "positives", "threshold", "threshold_rule")
 RESULT_COLUMNS = (*KEYS, *COUNTS, *METRICS, "protocol_version", "checkpoint")
 
 
-class ScoredCell(NamedTuple):
+@dataclass(frozen=True)
+class ScoredCell:
     """A predictions file of one fold and seed, with the thresholds that its F1 is told by."""
 
     fold: int
@@ -40,6 +43,16 @@ class ScoredCell(NamedTuple):
     thresholds: NDArray[np.float64]  # (A,)
     # (N, A) hidden share of each AU's region, where the ladder left it
     hidden_regions: NDArray[np.float64] | None
+
+    @cached_property
+    def ranked(self) -> list[metrics.Ranking]:
+        """Its faces sorted, per AU."""
+        return metrics.rankings(self.faces.probabilities, self.faces.labels)
+
+    @cached_property
+    def outcomes(self) -> metrics.Outcomes:
+        """(N, A) flags: what became of each known label."""
+        return metrics.outcomes(self.faces.probabilities, self.faces.labels, self.thresholds)
 
 
 class Thresholds:
@@ -60,7 +73,7 @@ class Thresholds:
             self._labels = read_labels(self._folder)  # missing ones are refused before anything is scored
 
     @cached_property
-    def _labels(self) -> pd.DataFrame:
+    def _labels(self) -> Labels:
         return read_labels(self._folder)
 
     @cached_property
@@ -82,9 +95,9 @@ class Thresholds:
         """Best thresholds (A,), and macro-AUROC, of a validation cell."""
         if cell.path not in self._known:
             faces = read_predictions(cell.path, self._labels)
-            auroc = metrics.au_scores(faces.probabilities, faces.labels, 0.5)["auroc"]
-            best = metrics.best_thresholds(faces.probabilities, faces.labels)
-            self._known[cell.path] = (best, float(metrics.macro(auroc)))
+            ranked = metrics.rankings(faces.probabilities, faces.labels)
+            auroc = float(metrics.macro(metrics.auroc(ranked)))
+            self._known[cell.path] = (metrics.best_thresholds(ranked), auroc)
         return self._known[cell.path]
 
     def _source(self, cell: Cell) -> Cell:
@@ -101,27 +114,6 @@ class Thresholds:
                 "take severity 0 into the ladder, or use the threshold rule `by_visibility`"
             )
         return min(own, key=lambda c: (abs(c.severity - severity), c.kind != cell.kind, kind_key(c.kind)))
-
-
-def score_cell(faces: Predictions, thresholds: NDArray[np.float64] | float) -> pd.DataFrame:
-    """Rows per AU and one `macro`, columns au, n, positives, threshold and the metrics.
-
-    The macro row holds the number of faces, the sum of positives and the mean of each metric over the AUs
-    where it is defined.
-    """
-    scores = metrics.au_scores(faces.probabilities, faces.labels, thresholds)
-    rows = pd.DataFrame({"au": faces.aus, "n": scores["n"], "positives": scores["positives"]})
-    rows["threshold"] = thresholds
-    for name in METRICS:
-        rows[name] = scores[name]
-    macro = {name: float(metrics.macro(scores[name])) for name in METRICS}
-    totals = {
-        "au": "macro",
-        "n": len(faces.sample_id),
-        "positives": rows["positives"].sum(),
-        "threshold": np.nan,
-    }
-    return pd.concat([rows, pd.DataFrame([totals | macro])], ignore_index=True)
 
 
 def score_predictions(
@@ -166,17 +158,30 @@ def scored_cells(run_dir: Path, fold: int, seed: int, thresholds: Thresholds) ->
 
 
 def cell_rows(scored: ScoredCell, checkpoints: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of one cell in the results table; see `results_table` for what they lack."""
-    method, mask_source, kind, severity, _ = scored.cell
-    return score_cell(scored.faces, scored.thresholds).assign(
-        fold=scored.fold,
-        seed=scored.seed,
-        method=method,
-        mask_source=mask_source,
-        kind=kind,
-        severity=severity,
-        checkpoint=checkpoints.get(method, ""),
+    """The rows of one cell in the results table, one per AU and `macro`; see `results_table` for what they lack.
+
+    The macro row holds the number of faces, the sum of positives and the mean of each metric over the AUs
+    where it is defined.
+    """
+    faces, (method, mask_source, kind, severity, _) = scored.faces, scored.cell
+    scores = metrics.au_scores(
+        faces.probabilities, faces.labels, scored.thresholds, scored.outcomes, scored.ranked
     )
+    columns: dict[str, Any] = {
+        "fold": scored.fold,
+        "seed": scored.seed,
+        "method": method,
+        "mask_source": mask_source,
+        "kind": kind,
+        "severity": severity,
+        "au": [*faces.aus, "macro"],
+        "n": np.append(scores["n"], len(faces.sample_id)),
+        "positives": np.append(scores["positives"], scores["positives"].sum()),
+        "threshold": np.append(scored.thresholds, np.nan),
+        "checkpoint": checkpoints.get(method, ""),
+    }
+    columns |= {name: np.append(scores[name], metrics.macro(scores[name])) for name in METRICS}
+    return pd.DataFrame(columns)
 
 
 def results_table(

@@ -6,10 +6,10 @@ from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from fau_mae.losses import AULoss, AULossConfig
-from fau_mae.metrics import AUMetrics, IntensityMetrics
 from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.heads import HEADS
+from fau_mae.tasks.face_metrics import AUMetrics, IntensityMetrics
 from fau_mae.tasks.optim import OptimConfig
 from fau_mae.tasks.stage import Stage
 from fau_mae.weights.checkpoints import start_from
