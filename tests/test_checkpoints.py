@@ -18,7 +18,7 @@ from data_modules.errors import UserError
 from data_modules.facs import SYNTHETIC_AUS
 from data_modules.stores.store import FaceStore
 from fau_mae.models.au_model import AUModel, AUModelConfig
-from fau_mae.models.backbone.decoder import MaskedDecoder
+from fau_mae.models.backbone.decoders import MAEConfig, build_decoder
 from fau_mae.models.backbone.encoder import SIZES, BackboneConfig, MaskedEncoder
 from fau_mae.models.backbone.patches import patchify
 from fau_mae.weights.checkpoints import load_au_model, start_from, start_mae_from
@@ -89,7 +89,7 @@ def test_maes_decoder_comes_along_with_its_pixels_in_our_order(tmp_path: Path) -
     picture = torch.arange(3.0 * PATCH**2).reshape(1, 3, PATCH, PATCH)
     state["decoder_pred.bias"] = picture[0].permute(1, 2, 0).flatten()  # y, x, channel
     encoder = MaskedEncoder(BackboneConfig("nano"), FACES)
-    decoder = MaskedDecoder(encoder, BackboneConfig("nano"))
+    decoder = build_decoder(encoder, MAEConfig("nano", decoder="full"))
     start_mae_from(encoder, decoder, saved(tmp_path, {"model": state}))
     torch.testing.assert_close(decoder.pixels.bias.detach(), patchify(picture, PATCH)[0, 0])
     for ours, theirs in (

@@ -22,7 +22,7 @@ from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec
 from data_modules.stores.store import FaceStore
-from fau_mae.models.backbone.decoder import reconstruct
+from fau_mae.models.backbone.reconstruction import reconstruct
 from fau_mae.run_folder import read_memory, write_memory
 from fau_mae.runs import runner
 from fau_mae.runs.config_files import experiments_root

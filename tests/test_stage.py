@@ -11,7 +11,7 @@ from data_modules.face_data import FaceDataModule
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.stores.store import FaceStore
 from fau_mae.models.au_model import AUModelConfig
-from fau_mae.models.backbone.encoder import BackboneConfig
+from fau_mae.models.backbone.decoders import MAEConfig
 from fau_mae.models.detectors import DetectorConfig
 from fau_mae.tasks import MAEPretraining, OcclusionDetector, Student, Teacher
 from fau_mae.tasks.stage import Stage
@@ -37,7 +37,7 @@ def trainer(folder: Path, **options) -> L.Trainer:
 def stages() -> list[Stage]:
     alone = {"node_weight": 0.0, "edge_weight": 0.0, "logit_weight": 0.0}
     return [
-        MAEPretraining(BackboneConfig("nano", "gradient")),
+        MAEPretraining(MAEConfig("nano", "gradient")),
         Teacher(AUModelConfig("nano", "gradient")),
         Student(AUModelConfig("nano", "gradient", hidden="completed"), **alone),
         OcclusionDetector(DetectorConfig("nano", "gradient")),
@@ -72,7 +72,7 @@ def test_predictions_of_action_units_are_probabilities(tiny_store: FaceStore, tm
 
 def test_a_checkpoint_of_another_stage_is_refused(tiny_store: FaceStore, tmp_path: Path) -> None:
     plain = trainer(tmp_path, limit_train_batches=1, limit_val_batches=1)
-    plain.fit(MAEPretraining(BackboneConfig("nano", "gradient")), data_of(tiny_store))
+    plain.fit(MAEPretraining(MAEConfig("nano", "gradient")), data_of(tiny_store))
     plain.save_checkpoint(tmp_path / "mae.ckpt")
     with pytest.raises(UserError, match="masked autoencoder, which is no Teacher's"):
         Teacher.load_from_checkpoint(tmp_path / "mae.ckpt")

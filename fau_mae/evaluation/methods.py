@@ -10,7 +10,7 @@ from torch import Tensor
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
-from fau_mae.models.backbone.decoder import reconstruct
+from fau_mae.models.backbone.reconstruction import reconstruct
 from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.weights.by_au import rows_of
 from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model, load_detector, load_mae

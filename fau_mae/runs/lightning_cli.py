@@ -36,6 +36,7 @@ from fau_mae import tasks, tracking
 from fau_mae.distillation import DistilConfig
 from fau_mae.losses import AULossConfig
 from fau_mae.models.au_model import AUModelConfig
+from fau_mae.models.backbone.decoders import MAEConfig
 from fau_mae.models.detectors import DetectorConfig
 from fau_mae.run_folder import FINISHED, last_checkpoint
 from fau_mae.runs.divergence import Divergence
@@ -49,6 +50,7 @@ _STRICT = {"exit_on_error": False}
 OPTION_GROUPS = (
     AUModelConfig,
     DetectorConfig,
+    MAEConfig,
     OptimConfig,
     AULossConfig,
     DistilConfig,

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from data_modules.errors import UserError
 from data_modules.files import check_file, write_bytes
 from fau_mae.models.au_model import AUModel, AUModelConfig
-from fau_mae.models.backbone.decoder import MaskedDecoder
+from fau_mae.models.backbone.decoders import MAEConfig, build_decoder
+from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import MaskedEncoder
 from fau_mae.models.detectors import DetectorConfig, build_detector
 from fau_mae.models.detectors.token_detector import TokenDetector
@@ -58,7 +59,7 @@ def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
     """Encoder and decoder of an `MAEPretraining` checkpoint, in eval mode. Raises `UserError` for any other file."""
     about, state = read_own(path, "mae")
     encoder = MaskedEncoder(about.net, about.faces)
-    decoder = MaskedDecoder(encoder, about.net)
+    decoder = build_decoder(encoder, cast(MAEConfig, about.net))
     load_all(encoder, under(state, "encoder."), path)
     load_all(decoder, under(state, "decoder."), path)
     return encoder.eval(), decoder.eval()

@@ -7,6 +7,7 @@ from typing import Any
 from data_modules.batch import FaceShape
 from data_modules.errors import UserError
 from fau_mae.models.au_model import AUModelConfig
+from fau_mae.models.backbone.decoders import MAEConfig
 from fau_mae.models.backbone.encoder import BackboneConfig
 from fau_mae.models.detectors import DetectorConfig
 
@@ -17,9 +18,11 @@ KINDS = {
 }
 CONFIGS: dict[str, type[BackboneConfig]] = {
     "au": AUModelConfig,
-    "mae": BackboneConfig,
+    "mae": MAEConfig,
     "detector": DetectorConfig,
 }
+# What recipes were before they said it.
+UNSAID: dict[str, dict[str, Any]] = {"mae": {"decoder": "full", "target": "pixels"}}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Description:
             if "faces" not in plain:
                 plain = _of_older_version(plain)
                 print(f"{source}: it names no crop recipe, as older versions did not; taken for canonical")
-            recipe, faces = dict(plain["recipe"]), dict(plain["faces"])
+            recipe = UNSAID.get(plain["kind"], {}) | plain["recipe"]
+            faces = dict(plain["faces"])
             if "layers" in recipe:
                 recipe["layers"] = tuple(recipe["layers"])
             faces["regions"] = tuple(tuple(region) for region in faces["regions"])

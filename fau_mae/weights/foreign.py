@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_modules.errors import UserError
-from fau_mae.models.backbone.decoder import MaskedDecoder
+from fau_mae.models.backbone.decoders.full import FullDecoder
+from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import SIZES, MaskedEncoder
 from fau_mae.models.backbone.stems import LinearStem
 

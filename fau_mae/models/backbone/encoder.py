@@ -132,6 +132,11 @@ class MaskedEncoder(nn.Module):
         """uint8 pictures (B, 3, H, W) -> normalised patches (B, N, P)."""
         return patchify(self.normalise(image), self.patch)
 
+    def patches_at(self, image: Tensor, places: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W), places (B, V) int64 -> the normalised patches there, (B, V, P)."""
+        patches = patchify(image, self.patch)  # (B, N, P)
+        return self._normalise_patches(patches.gather(1, places[..., None].expand(-1, -1, patches.shape[-1])))
+
     def _normalise_patches(self, patches: Tensor) -> Tensor:
         """`normalise` after `patchify`: (B, V, P) of 0-255 -> (B, V, P), the same numbers to the bit."""
         channels = patches.unflatten(-1, (3, -1)).float()  # (B, V, 3, p²)
@@ -146,13 +151,13 @@ class MaskedEncoder(nn.Module):
                 so cost falls with what is hidden. A face of which none is visible has the class token alone.
         """
         B, N = len(image), self.grid**2
-        valid, patches = None, patchify(image, self.patch)  # (B, N, P)
+        valid = None
         if visible is None:
             positions = torch.arange(N, device=image.device).expand(B, N)
+            patches = self._normalise_patches(patchify(image, self.patch))  # (B, N, P)
         else:
             positions, valid = visible_positions(visible)  # (B, V)
-            patches = patches.gather(1, positions[..., None].expand(-1, -1, patches.shape[-1]))  # (B, V, P)
-        patches = self._normalise_patches(patches)  # only those that are read
+            patches = self.patches_at(image, positions)  # only those that are read
         if not patches.shape[1]:
             # Nothing is visible. The stem still runs, on a blank that is dropped: every weight keeps its gradient.
             x = self.stem(F.pad(patches, (0, 0, 0, 1)))[:, :0]  # (B, 0, D)
