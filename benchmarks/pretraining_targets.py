@@ -1,10 +1,10 @@
 """What pre-training should predict, by which decoder, in the same minutes: `python benchmarks/pretraining_targets.py`.
 
 A setting is DECODER/TARGET/HIDDEN[/SHARE], such as `cross/both/0.75/0.25`. Steps of all settings are timed in turns, in
-CPU seconds of one thread with the loader's; each setting then pre-trains on the faces of `experiments/quickstart` for as
-many steps as MINUTES hold, and from there a teacher (whole faces) and `dropped` (visible patches) train for two epochs.
-It prints their macro-AUROC on validation people. What is there already in OUT is kept. Cost: MINUTES and three for
-each setting, on one core.
+CPU seconds of one thread with the loader's; each setting then pre-trains on the faces of `experiments/quickstart` for
+as many steps as MINUTES hold, and from there a teacher (whole faces) and `dropped` (visible patches) train for two
+epochs. It prints their macro-AUROC on validation people. What is there already in OUT is kept. Cost: MINUTES and three
+for each setting, on one core.
 """
 
 import argparse
@@ -49,13 +49,17 @@ def main() -> None:
     for setting in options.settings:
         steps = round(60 * options.minutes / seconds[setting])
         folder = options.out / setting.replace("/", "-") / f"{options.minutes:g}-seed{options.seed}"
-        row: dict[str, float | str] = {"setting": setting, "ms a step": 1000 * seconds[setting], "steps": steps}
+        row: dict[str, float | str] = {
+            "setting": setting,
+            "ms a step": 1000 * seconds[setting],
+            "steps": steps,
+        }
         rows.append({**row, **_trial(setting, steps, folder, options.store, options.seed)})
         print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format), flush=True)
 
 
 def step_seconds(settings: list[str], store: Path, kept: Path) -> dict[str, float]:
-    """Median CPU seconds of a step of each setting, loader and optimiser with it; those in `kept` are not timed again."""
+    """Median CPU seconds of a step of each setting, loader and optimiser with it; those in `kept` are kept."""
     known = json.loads(kept.read_text()) if kept.exists() else {}
     steps = {setting: _steps(setting, store) for setting in settings if setting not in known}
     times: dict[str, list[float]] = {setting: [] for setting in steps}
@@ -75,7 +79,11 @@ def _steps(setting: str, store: Path) -> Callable[[], None]:
     """A training's step, one after the other."""
     config, hidden = _net(setting)
     occlusion = OcclusionConfig(
-        kinds=("patches",), severity_range=(hidden, hidden), clean_share=0.0, val_kind="patches", val_severity=0.75
+        kinds=("patches",),
+        severity_range=(hidden, hidden),
+        clean_share=0.0,
+        val_kind="patches",
+        val_severity=0.75,
     )
     data = FaceDataModule(store, num_folds=8, grid=8, batch_size=32, val_share=0.08, occlusion=occlusion)
     stage, batches = MAEPretraining(MAEConfig("micro", "gradient", **config)), iter(data.train_dataloader())
@@ -118,7 +126,7 @@ def _train(stage: str, folder: Path, metric: str, *words: str) -> float:
     out = folder / stage
     if not (out / "finished").exists():
         line = ["fit", "--config", f"quickstart/{stage}", "--out", str(out), *words]
-        line += ["--trainer.enable_progress_bar=false"]
+        line += ["--ckpt_path=last", "--trainer.enable_progress_bar=false"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
         subprocess.run([sys.executable, "-m", "fau_mae.cli", *line], check=True, env=environment)
     return float(pd.read_csv(out / "metrics.csv")[metric].dropna().iloc[-1])

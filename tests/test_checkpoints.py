@@ -21,7 +21,9 @@ from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.backbone.decoders import MAEConfig, build_decoder
 from fau_mae.models.backbone.encoder import SIZES, BackboneConfig, MaskedEncoder
 from fau_mae.models.backbone.patches import patchify
-from fau_mae.weights.checkpoints import load_au_model, start_from, start_mae_from
+from fau_mae.models.backbone.reconstruction import reconstruct
+from fau_mae.weights.checkpoints import load_au_model, load_mae, start_from, start_mae_from
+from fau_mae.weights.description import Description
 from fau_mae.weights.foreign import resize_positions
 
 PATCH = 12
@@ -100,6 +102,39 @@ def test_maes_decoder_comes_along_with_its_pixels_in_our_order(tmp_path: Path) -
         torch.testing.assert_close(decoder.state_dict()[ours], state[f"decoder_{theirs}"])
     torch.testing.assert_close(decoder.pos_embed, state["decoder_pos_embed"][:, 1:])
     torch.testing.assert_close(encoder.blocks[1].mlp.fc2.weight.detach(), state["blocks.1.mlp.fc2.weight"])
+
+
+def test_a_decoder_of_another_form_starts_at_random_beside_maes_encoder(tmp_path: Path) -> None:
+    config = MAEConfig("nano", decoder="cross", target="both")
+    encoder = MaskedEncoder(config, FACES)
+    decoder = build_decoder(encoder, config)
+    own = {name: value.clone() for name, value in decoder.state_dict().items()}
+    state = mae_state(vision_transformer())
+    start_mae_from(encoder, decoder, saved(tmp_path, {"model": state}))
+    assert all(torch.equal(value, own[name]) for name, value in decoder.state_dict().items())
+    torch.testing.assert_close(encoder.blocks[1].mlp.fc2.weight.detach(), state["blocks.1.mlp.fc2.weight"])
+
+
+def test_autoencoders_of_older_versions_decode_as_they_did(tmp_path: Path) -> None:
+    """Their recipes name neither decoder nor target: MAE's own, and pixels."""
+    config = MAEConfig("nano", "gradient", decoder="full", target="pixels")
+    encoder = MaskedEncoder(config, FACES)
+    decoder = build_decoder(encoder, config)
+    parts = {"embed", "norm", "pixels", "statistics"}
+    parts |= {
+        f"blocks.0.{part}" for part in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
+    }
+    names = {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")} | {"mask_token", "pos_embed"}
+    assert set(decoder.state_dict()) == names
+    said = Description("mae", config, FACES).to_dict()
+    for later in ("decoder", "decoder_options", "target"):
+        del said["recipe"][later]
+    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    state |= {f"decoder.{name}": value for name, value in decoder.state_dict().items()}
+    loaded = load_mae(saved(tmp_path, {"fau_mae": said, "state_dict": state}))
+    image = torch.randint(0, 256, (2, 3, SIZE, SIZE), dtype=torch.uint8)
+    visible = torch.arange(FACES.grid**2).expand(2, -1) % 3 == 0
+    assert torch.equal(reconstruct(*loaded, image, visible), reconstruct(encoder, decoder, image, visible))
 
 
 def test_positions_are_resized_to_another_grid(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ def _same_weights() -> None:
     torch.manual_seed(3)
 
 
-def autoencoder(decoder: str, target: str = "both", size: str = "micro") -> tuple[MaskedEncoder, MaskedDecoder]:
+def autoencoder(
+    decoder: str, target: str = "both", size: str = "micro"
+) -> tuple[MaskedEncoder, MaskedDecoder]:
     """Micro: its decoder has more than one block. Biases and gains are no longer those it starts with."""
     config = MAEConfig(size, "gradient", decoder=decoder, target=target)
     encoder = MaskedEncoder(config, FACES)
@@ -71,7 +73,7 @@ def plain_cross(decoder: MaskedDecoder, cls: Tensor, tokens: Tensor, place: int)
 
 
 def plain_full(decoder: MaskedDecoder, cls: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-    """Every place of one face whose tokens (V, D) are of `positions` -> (N, d): every token goes through every block."""
+    """Every place of one face whose tokens (V, D) are of `positions` -> (N, d), every token through every block."""
     x = decoder.mask_token[0].expand(N, -1).clone()
     for token, position in zip(tokens, positions):
         x[position] = decoder.embed(token)
@@ -135,7 +137,9 @@ def test_losses_and_slopes_are_those_of_every_patch_decoded_and_the_hidden_ones_
     slopes = [parameter.grad.clone() for parameter in weights if parameter.grad is not None]
     for parameter in weights:
         parameter.grad = None
-    wanted = plain_losses(decoder, decoder(encoder(image, visible), everywhere(3)), encoder.patches(image), ~visible)
+    wanted = plain_losses(
+        decoder, decoder(encoder(image, visible), everywhere(3)), encoder.patches(image), ~visible
+    )
     sum(wanted.values()).backward()
     assert ours.keys() == wanted.keys() and len(ours) == 1 + (target == "both")
     for name, value in ours.items():
@@ -151,9 +155,7 @@ def plain_losses(decoder: MaskedDecoder, told: Told, patches: Tensor, hidden: Te
     if told.pixels is not None:
         mean, std = patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 0.01).sqrt()
         off = (told.pixels[hidden] - (patches - mean) / std).square().mean()
-        losses["pixels"] = (
-            off + (told.statistics[hidden] - torch.cat([mean, std.log()], -1)).square().mean()
-        )
+        losses["pixels"] = off + (told.statistics[hidden] - torch.cat([mean, std.log()], -1)).square().mean()
     if told.gradients is not None:
         gradients = decoder.describe(patches.reshape(1, -1, 3, patches.shape[-1] // 3).mean(2))[0]
         gradients = gradients - gradients.mean(0)

@@ -139,13 +139,15 @@ def test_an_unknown_key_in_a_config_file_names_it(
     assert "max_epochss" in line and "did you mean 'max_epochs'?" in line
 
 
-@pytest.mark.parametrize("key", ["size", "stem"])
-def test_an_unknown_size_or_stem_is_named_with_those_there_are(
-    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys, key: str
+@pytest.mark.parametrize(
+    ("key", "known"), [("size", "micro"), ("stem", "gradient"), ("decoder", "cross"), ("target", "both")]
+)
+def test_an_unknown_part_of_the_autoencoder_is_named_with_those_there_are(
+    fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys, key: str, known: str
 ) -> None:
     assert fit(fau_mae, "pretrain", tiny_store, tmp_path / "t", f"--model.init_args.net.{key}=conv") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert f"{key} is 'conv'" in line and {"size": "micro", "stem": "gradient"}[key] in line
+    assert f"{key} is 'conv'" in line and known in line
 
 
 def test_a_checkpoint_of_another_shape_is_refused(

@@ -51,12 +51,12 @@ def load_encoder(encoder: MaskedEncoder, state: dict[str, Tensor], source: str) 
 
 
 def load_decoder(decoder: MaskedDecoder, state: dict[str, Tensor], source: str) -> bool:
-    """Fill `decoder` with MAE's where `state` holds one -> whether it did.
+    """Fill `decoder`, if it is of MAE's form, with MAE's where `state` holds one -> whether it did.
 
-    Its head for each patch's own mean and deviation, which MAE has not, stays as it is.
+    Its heads for each patch's own mean and deviation and for gradients, which MAE has not, stay as they are.
     """
     state = _without_prefix(state)
-    if "decoder_pred.weight" not in state:
+    if "decoder_pred.weight" not in state or not isinstance(decoder, FullDecoder):
         return False
     mapped = {ours: state[theirs] for theirs in state if (ours := _decoder_name(theirs))}
     mapped["pos_embed"] = resize_positions(state["decoder_pos_embed"][:, 1:], decoder.grid)
@@ -64,7 +64,8 @@ def load_decoder(decoder: MaskedDecoder, state: dict[str, Tensor], source: str) 
         pixels = state[f"decoder_pred.{kind}"]
         side = round((len(pixels) / 3) ** 0.5)
         mapped[f"pixels.{kind}"] = pixels.unflatten(0, (side, side, 3)).movedim(2, 0).flatten(0, 2)
-    _fill(decoder, mapped, [], source, kept=("statistics.weight", "statistics.bias"))
+    own = [f"{head}.{kind}" for head in ("statistics", "gradients") for kind in ("weight", "bias")]
+    _fill(decoder, mapped, [], source, kept=tuple(own))
     return True
 
 

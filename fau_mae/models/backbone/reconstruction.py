@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from data_modules.errors import UserError
-from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder, Told
+from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import MaskedEncoder, visible_positions
 from fau_mae.models.backbone.patches import unpatchify
 

@@ -57,7 +57,9 @@ class CrossDecoder(MaskedDecoder):
         attn_mask = None
         if latents.valid is not None:
             attn_mask = torch.zeros(len(seen), 1, 1, seen.shape[1], dtype=seen.dtype, device=seen.device)
-            attn_mask[:, 0, 0, 1:].masked_fill_(~latents.valid, float("-inf"))  # the class token is always real
+            attn_mask[:, 0, 0, 1:].masked_fill_(
+                ~latents.valid, float("-inf")
+            )  # the class token is always real
         x = self.mask_token + self.pos_embed[0][places]  # (B, Q, d)
         for block in self.blocks:
             x = block(x, seen, attn_mask)

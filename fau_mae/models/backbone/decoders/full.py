@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from timm.layers import Attention
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +19,8 @@ class FullOptions:
 
 class LastBlock(Block):
     """A block of which only some tokens are asked for: all are keys, those alone are queries and go on."""
+
+    attn: Attention
 
     def forward(self, x: Tensor, places: Tensor) -> Tensor:  # type: ignore[override]
         """(B, N, d), (B, Q) int64 -> (B, Q, d), what a plain block has there."""
