@@ -29,10 +29,19 @@ MIXED = "mixed"  # a fill of its own for each face
 
 
 class FaceDataset(Dataset[FaceBatch]):
-    """Faces of a store under an occlusion; a key is (row of the store, `OcclusionSpec`)."""
+    """Faces of a store under an occlusion; a key is (row of the store, `OcclusionSpec`).
+
+    `room`: bytes of pictures that are kept once they are decoded, for whoever reads each of them several times.
+    """
 
     def __init__(
-        self, store: FaceStore, size: int, grid: int, fill: str, augmentation: FaceAugmentation | None
+        self,
+        store: FaceStore,
+        size: int,
+        grid: int,
+        fill: str,
+        augmentation: FaceAugmentation | None,
+        room: int = 0,
     ):
         self.store, self.size, self.grid, self.fill = store, size, grid, fill
         self.augmentation = augmentation
@@ -40,6 +49,8 @@ class FaceDataset(Dataset[FaceBatch]):
         self.labels, self.intensity = store.column("labels"), store.column("intensity")
         self.subjects = np.unique(store.column("subject"), return_inverse=True)[1]
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = room
 
     def withhold(self, rows: np.ndarray) -> None:
         """Take the labels and intensities of these rows for unknown."""
@@ -105,9 +116,15 @@ class FaceDataset(Dataset[FaceBatch]):
 
     def _picture(self, index: int) -> np.ndarray:
         """The stored crop at the size asked for, (H, W, 3)."""
+        if (kept := self._kept.get(int(index))) is not None:
+            return kept
         image = self.store.image(index)
         if image.shape[0] != self.size:
             image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        if image.nbytes <= self._room:
+            self._room -= image.nbytes
+            image.flags.writeable = False  # it is many readers'
+            self._kept[int(index)] = image
         return image
 
     def _landmarks(self, index: int) -> np.ndarray | None:
@@ -219,9 +236,10 @@ class FaceDataModule(L.LightningDataModule):
         """Whether any training face has a known intensity of any AU."""
         return bool((~np.isnan(self.store.column("intensity")[self.labelled])).any())
 
-    def dataset(self, augment: bool) -> FaceDataset:
+    def dataset(self, augment: bool, room: int = 0) -> FaceDataset:
+        """Its faces, decoded anew each time but for `room` bytes of them."""
         augmentation = FaceAugmentation() if augment else None
-        dataset = FaceDataset(self.store, self.image_size, self.grid, self.occlusion.fill, augmentation)
+        dataset = FaceDataset(self.store, self.image_size, self.grid, self.occlusion.fill, augmentation, room)
         dataset.saliency = self.saliency
         if len(unlabelled := np.setdiff1d(self.split.train, self.labelled)):
             dataset.withhold(unlabelled)
@@ -277,10 +295,16 @@ class FaceDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self.test_dataloader()
 
-    def ladder_dataloader(self, split: str, spec: OcclusionSpec) -> DataLoader:
-        """Every face of `split` (train, validation or test) once, under one fixed occlusion."""
+    def ladder_dataloader(
+        self, split: str, spec: OcclusionSpec, faces: FaceDataset | None = None
+    ) -> DataLoader:
+        """Every face of `split` (train, validation or test) once, under one fixed occlusion.
+
+        `faces`: a `dataset` that several occlusions share, with room for pictures.
+        """
         rows = getattr(self.split, split)
-        return self._loader(self.dataset(False), LadderSampler(rows, self.batch_size, spec, **self._ranks()))
+        faces = faces or self.dataset(False)
+        return self._loader(faces, LadderSampler(rows, self.batch_size, spec, **self._ranks()))
 
     def _loader(self, dataset: FaceDataset, batch_sampler: Any) -> DataLoader:
         return LateLoader(

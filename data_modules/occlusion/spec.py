@@ -8,6 +8,7 @@ transform draws all it needs first and then cuts at the severity, which makes ma
 from functools import lru_cache
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from data_modules.streams import Draws
@@ -50,12 +51,13 @@ def token_visibility(pixels: np.ndarray, grid: int) -> np.ndarray:
     A token is visible when at most half of its area is hidden. Sides that the grid does not
     divide are cut at the nearest pixel.
     """
-    height, width = pixels.shape
-    rows, cols = cell_bounds(height, grid), cell_bounds(width, grid)
-    # (g, g) visible pixels
-    seen = np.add.reduceat(np.add.reduceat(pixels, rows[:-1], 0, np.int32), cols[:-1], 1)
-    area = np.diff(rows)[:, None] * np.diff(cols)[None]
-    return (2 * (area - seen) <= area).reshape(-1)
+    rows, cols = cell_bounds(pixels.shape[0], grid), cell_bounds(pixels.shape[1], grid)
+    # Pixels above and to the left of every corner of the grid, (g + 1, g + 1).
+    sums = cv2.integral(np.ascontiguousarray(pixels, np.uint8))[rows].take(cols, 1)
+    sums = sums[1:] - sums[:-1]
+    seen = sums[:, 1:] - sums[:, :-1]
+    area = (rows[1:] - rows[:-1])[:, None] * (cols[1:] - cols[:-1])
+    return (2 * seen >= area).reshape(-1)
 
 
 @lru_cache(maxsize=64)

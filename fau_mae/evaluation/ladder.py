@@ -1,12 +1,14 @@
 """The occlusion ladder: every method on every rung, on the same masks, into prediction files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from rich.progress import Progress
+from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.face_data import CLEAN, FaceDataModule
@@ -20,6 +22,9 @@ from fau_mae.evaluation.predictions import SPLITS, write_labels
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.evaluation.saliency import saliency_maps
 from fau_mae.models.detectors.token_detector import TokenDetector
+
+WINDOW = 4  # batches
+PICTURES = 1 << 28  # bytes of decoded pictures kept for the next rungs of a split
 
 
 def rungs(kinds: Sequence[str], severities: Sequence[float]) -> list[OcclusionSpec]:
@@ -55,9 +60,12 @@ def walk_ladder(
         for split in SPLITS:
             folder = run_dir / "predictions" / split
             write_labels(data, split, folder)
+            # Workers, where there are any, decode beside the models and keep nothing.
+            faces = data.dataset(False, room=0 if data.num_workers else PICTURES)
             for spec in specs:
                 progress.update(task, description=f"{split}: {spec.kind} {spec.severity:g}")
-                _walk_rung(methods, data, split, spec, folder, device, detector)
+                loader = data.ladder_dataloader(split, spec, faces)
+                _walk_rung(methods, data, loader, spec, folder, device, detector)
                 progress.advance(task)
     quality = run_dir / "predictions" / "test" / "mask_quality.parquet"
     if detector is not None and not quality.exists():
@@ -82,7 +90,7 @@ def _saliency(
 def _walk_rung(
     methods: Sequence[Method],
     data: FaceDataModule,
-    split: str,
+    loader: Iterable[FaceBatch],
     spec: OcclusionSpec,
     folder: Path,
     device: torch.device,
@@ -98,7 +106,7 @@ def _walk_rung(
     columns: dict[str, list[np.ndarray]] = {"sample_id": [], "subject": [], "hidden": []}
     regions: list[np.ndarray] = []
     probabilities: dict[Method, list[np.ndarray]] = {method: [] for method in todo}
-    for batch in data.ladder_dataloader(split, spec):
+    for batch in _joined(loader):
         columns["sample_id"].append(batch.sample_id.numpy())
         columns["subject"].append(subjects[batch.subject.numpy()])
         columns["hidden"].append((~batch.visible).float().mean(1).numpy())  # True = visible
@@ -108,7 +116,8 @@ def _walk_rung(
         if detector is not None and any(method.mask_source == "blind" for method in todo):
             told["blind"] = on_device._replace(visible=detector.visible(on_device.image))
         for method in todo:
-            probabilities[method].append(method.predict(told[method.mask_source]).float().cpu().numpy())
+            said = _predict(method, told[method.mask_source], data.batch_size)
+            probabilities[method].append(said.float().cpu().numpy())
     table = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
     names = [au_name(au) for au in data.aus]
     shares = pd.DataFrame(np.concatenate(regions), columns=names)
@@ -120,6 +129,26 @@ def _walk_rung(
     for method in todo:
         values = pd.DataFrame(np.concatenate(probabilities[method]), columns=names)
         write_parquet(files[method], pd.concat([table, values], axis=1).drop_duplicates("sample_id"))
+
+
+def _joined(loader: Iterable[FaceBatch]) -> Iterator[FaceBatch]:
+    """`WINDOW` batches as one, so that faces of which as much is visible can be read together."""
+    batches = iter(loader)
+    while window := list(islice(batches, WINDOW)):
+        yield FaceBatch(*(torch.cat(fields) for fields in zip(*window)))
+
+
+def _predict(method: Method, batch: FaceBatch, size: int) -> Tensor:
+    """(B, A) probabilities, `size` faces at a time.
+
+    A method that leaves hidden tokens out is given faces of which as much is visible together: every face of a pass
+    costs as much as the one of which most is.
+    """
+    order = torch.arange(len(batch.image), device=batch.image.device)
+    if method.mask_source != "none":
+        order = batch.visible.sum(1).argsort(stable=True)  # True = visible
+    said = torch.cat([method.predict(FaceBatch(*(f[part] for f in batch))) for part in order.split(size)])
+    return said[order.argsort()]
 
 
 def _cell_path(folder: Path, method: Method, spec: OcclusionSpec) -> Path:
