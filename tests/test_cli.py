@@ -15,6 +15,7 @@ import pytest
 
 from data_modules.stores.store import FaceStore
 from fau_mae.cli import _parser
+from fau_mae.commands import lightning
 
 FauMae = Callable[..., int]
 COMMANDS = (
@@ -78,13 +79,19 @@ def test_help_says_each_default_once_and_never_that_there_is_none(parser: argpar
     assert text.count("(default:") >= len(shown)
 
 
+(SUBCOMMANDS,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+# Lightning reads the options of fit, validate and test itself.
+COMMANDS_OF_OUR_OWN = sorted(set(SUBCOMMANDS.choices) - set(lightning.NAMES))
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (["--version"], 0),
         (["--help"], 0),
-        (["run", "--help"], 0),
-        (["evaluate", "--help"], 0),
+        *(([name, "--help"], 0) for name in COMMANDS_OF_OUR_OWN),
+        (["run", "quickstart", "--dry-run"], 0),
+        (["report", "nosuch"], 2),
         (["nosuch"], 2),
         (["run", "nosuch"], 2),
         (["run", "quickstart", "--set", "ladder.severities=x"], 2),
