@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.errors import UserError
-from data_modules.faces.video import PICTURES, read_picture
+from data_modules.faces.pictures import PICTURES, read_picture
 from data_modules.facs import BP4D_AUS
 from data_modules.files import file_hash
 from data_modules.sources.frames import Source, SourceFrame, files_state, whole_number

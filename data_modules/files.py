@@ -9,7 +9,6 @@ output that would harm what is there.
 import contextlib
 import csv
 import errno
-import functools
 import hashlib
 import io
 import json
@@ -19,6 +18,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
@@ -154,12 +154,33 @@ def folder_aside(path: Path) -> Iterator[Path]:
                 if not target.exists():
                     part.rename(target)
                     return
-            for file in sorted(part.rglob("*")):
-                place = target / file.relative_to(part)
-                if file.is_dir():
-                    place.mkdir(exist_ok=True)
-                else:
-                    file.replace(place)
+            _move_into(part, target)
+
+
+def _move_into(part: Path, target: Path) -> None:
+    """Move what `part` holds into the folder `target`: all of it or, where something ends that early, nothing."""
+    undo: list[Callable[[], object]] = []
+    replaced = part / f".replaced{PART}"
+    try:
+        for number, file in enumerate(sorted(part.rglob("*"))):
+            place = target / file.relative_to(part)
+            if not file.is_dir():
+                before, is_there = replaced / str(number), place.exists()
+                undo.append(
+                    partial(before.replace, place) if is_there else partial(place.unlink, missing_ok=True)
+                )
+                if is_there:
+                    replaced.mkdir(exist_ok=True)
+                    place.replace(before)
+                file.replace(place)
+            elif not place.exists():
+                undo.append(partial(_remove, place))
+                place.mkdir()
+    except BaseException:
+        for step in reversed(undo):
+            with contextlib.suppress(OSError):
+                step()
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -359,7 +380,7 @@ def _part(folder: Path, name: str, create: Callable[[Path], object]) -> Iterator
             os.close(lock)
 
 
-@functools.cache  # once a process is enough, and a folder may hold very many files
+@cache  # once a process is enough, and a folder may hold very many files
 def _remove_left_behind(folder: Path) -> None:
     """Remove the parts in a folder whose owners died: those that can be locked."""
     for entry in os.scandir(folder):

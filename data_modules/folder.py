@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_modules.errors import UserError
-from data_modules.faces.video import VIDEOS, open_video, read_picture
+from data_modules.errors import UserError, shown
+from data_modules.faces.pictures import read_picture
+from data_modules.faces.video import VIDEOS, open_video
 from data_modules.facs import au_name
 from data_modules.files import file_hash
 from data_modules.sources.au_columns import numbers_of
 from data_modules.sources.frames import Source, SourceFrame, files_state
 from data_modules.sources.label_table import EVERY_FRAME, read_table, subject_of
-from data_modules.sources.media import find_media
+from data_modules.sources.media import find_media, said
 from data_modules.sources.preparing import prepare_store
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import Tally
@@ -53,14 +54,16 @@ def prepare_folder(
     root = Path(root)
     if not root.is_dir():
         raise UserError(f"no folder {root}")
-    found, left_out = find_media(root)
+    media = find_media(root)
+    found, left_out = media.found, media.left_out
     if labels is not None:
         table = read_table(Path(labels), root)
         left_out[UNLISTED] = len(set(found) - set(table["file"]))
     elif found:
         table = pd.DataFrame({"file": found, "frame": EVERY_FRAME, "subject": list(map(subject_of, found))})
     else:
-        raise UserError(f"{root} holds no picture or video{_and_what(left_out)}")
+        what = said(left_out)
+        raise UserError(f"{shown(root)} holds no picture or video{f': {what}' if what else ''}")
     aus = numbers_of([column for column in table if column.startswith("AU")])
     jobs = {
         subject: _job(root, str(subject), rows, aus) for subject, rows in table.groupby("subject", sort=True)
@@ -156,9 +159,3 @@ def _parts(table: pd.DataFrame, path: Path | None) -> dict[str, int]:
         raise UserError(f"{path}: no subject is in fold {empty[0]}, but folds go up to {count}")
     first = table.groupby("subject")["fold"].first()
     return {str(subject): count + 1 - int(fold) for subject, fold in first.items()}
-
-
-def _and_what(left_out: dict[str, int]) -> str:
-    """`": 3 neither picture nor video (.txt), 1 hidden folder"`."""
-    said = ", ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
-    return f": {said}" if said else ""

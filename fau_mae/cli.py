@@ -129,6 +129,7 @@ def entry() -> None:
     provide_home()
     _wait_passively()
     _keep_freed_memory()
+    _keep_few_kernels()
     warnings.filterwarnings("ignore", category=UserWarning, module="lightning")
     os.environ.setdefault("WANDB_SILENT", "true")
     code = main()
@@ -161,6 +162,14 @@ def _wait_passively() -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # GNU's OpenMP, and others
         os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's and LLVM's
+
+
+def _keep_few_kernels() -> None:
+    """oneDNN keeps the code it makes for each shape, 1024 pieces of it: pictures of many sizes would fill memory.
+
+    Read when torch first computes; processes started from here inherit it.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def _keep_freed_memory() -> None:

@@ -12,7 +12,7 @@ from skimage import data
 from data_modules.errors import UserError
 from data_modules.faces.alignment import Face, align, choose_face, crop_matrix, similarity
 from data_modules.faces.detection import FaceDetector
-from data_modules.faces.video import read_picture
+from data_modules.faces.pictures import read_picture
 from data_modules.facs import CANONICAL_POINTS, PRESETS
 from data_modules.landmarks import five_points
 from data_modules.synthetic import prepare_synthetic

@@ -104,3 +104,26 @@ def test_an_au_column_and_a_header_only_table(prepare, capsys) -> None:
 def test_refusals_are_user_errors() -> None:
     with pytest.raises(UserError, match="looks like an action unit"):
         parse_au_column("AU12_std")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "says"),
+    [
+        ("AU12,AU12_intensity", "1,0", "line 3: AU12 is 1 and its intensity 0 (1 such rows"),
+        ("AU4_c,AU04_r", "0,2", "line 3: AU4 is 0 and its intensity 2"),
+        ("au6_presence,AU6_Intensity,AU9", "0,4.5,1", "line 3: AU6 is 0 and its intensity 4.5"),
+        ("AU20L,AU20R,AU20_intensity", "0,1,0", "line 3: AU20 is 1 and its intensity 0"),
+    ],
+)
+def test_a_presence_that_its_intensity_contradicts_is_refused(prepare, capsys, header, row, says) -> None:
+    empty = "," * header.count(",")
+    assert prepare(f"file,{header}\na/1.png,{empty}\nb/1.png,{row}\n") == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+
+
+def test_an_intensity_that_agrees_by_either_convention_is_kept(prepare, tmp_path: Path) -> None:
+    """Absent with 1, as in DISFA; present with 1 or less than that, as FACS has it and as OpenFace estimates."""
+    rows = ["a/1.png,0,1.9", "b/1.png,1,0.2", "c/1.png,,5"]
+    assert prepare("\n".join(["file,AU12,AU12_intensity", *rows])) == 0
+    assert FaceStore(tmp_path / "s").column("labels").tolist() == [[0], [1], [-1]]

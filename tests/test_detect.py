@@ -82,7 +82,7 @@ def test_a_video_that_breaks_off_is_named_with_what_was_read(tmp_path: Path, fra
     path.write_bytes(whole[:start])
     summary = detect([path], tmp_path / "out")
     assert [int(row["frame"]) for row in table(tmp_path / "out")] == list(range(1, frames + 1))
-    assert len(summary.unreadable) == 1 and f"{frames} of 12 frames are read" in summary.unreadable[0]
+    assert len(summary.unreadable) == 1 and f"broke off after {frames} of 12 frames" in summary.unreadable[0]
 
 
 def test_inputs_that_share_a_name_keep_their_overlays(tmp_path: Path) -> None:

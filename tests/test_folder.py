@@ -87,6 +87,7 @@ def test_parquet_and_csv_give_the_same_rows(raw: Path, tmp_path: Path) -> None:
         ("file,AU1,AU1_intensity\nann/1.png,1,inf\n", "line 2: AU1_intensity is 'inf'"),
         ("file,AU1\nann/1.png,1\nann/1.png,0\n", "line 3: ann/1.png is labelled twice"),
         ("file,frame,AU1\ncid.mp4,0,1\n", "line 2: frame '0'"),
+        ("file,frame,AU1\ncid.mp4,4000000000,1\n", "line 2: frame '4000000000'"),
         ("file,smile\nann/1.png,1\n", "no AU column"),
         ("picture,AU1\nann/1.png,1\n", "no column named file"),
         ("file,subject,fold,AU1\nann/1.png,A,1,1\nbob/1.png,A,2,1\n", "subject A is in more than one fold"),

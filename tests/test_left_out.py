@@ -110,3 +110,85 @@ def test_an_unlabelled_video_that_breaks_off_is_counted(fau_mae: Run, tmp_path: 
     assert len(store) + sum(lost.values()) == 25  # twelve frames of two videos, one entry of the third
     assert lost["video cannot be read"] == 1 and 4 <= lost["video breaks off"] <= 10
     assert 1 <= lost["frame damaged"] <= 3
+
+
+@pytest.mark.parametrize("command", ["detect", "occlude"])
+def test_every_command_walks_a_folder_alike(
+    fau_mae: Run, capsys, tmp_path: Path, teacher: Path, command: str
+) -> None:
+    """Hidden files and folders, links and other kinds are counted; none of them is a failure."""
+    pictures(tmp_path / "raw", "a/1.png", "b/2.bmp", ".cache/1.png", "b/__MACOSX/1.png", "a/._1.png")
+    (tmp_path / "raw/b/link.png").symlink_to("../a/1.png")
+    (tmp_path / "raw/b/back").symlink_to("..")
+    for name in ("notes.md", "Thumbs.db", "a/x.heic"):
+        (tmp_path / "raw" / name).write_bytes(b"0")
+    more = ["--checkpoint", teacher] if command == "detect" else ["--kind", "block", "--severity", 0.5]
+    assert fau_mae(command, "raw", "--out", "raw/out", *more) == 0
+    said = capsys.readouterr()
+    (counted,) = [line for line in said.out.splitlines() if line.startswith("not read: ")]
+    for words in (
+        "2 hidden folder",
+        "1 hidden file",
+        "1 link to a file that is read already",
+        "(.heic)",
+        "(.db)",
+    ):
+        assert words in counted
+    assert "1 link to a folder that is read already" in counted and said.err == ""
+    wanted = {"1.png", "2.png"} if command == "detect" else {"1.png.png", "2.bmp.png"}
+    assert {path.name for path in (tmp_path / "raw/out").rglob("*.png") if "mask" not in path.name} == wanted
+
+
+def test_one_file_of_a_list_never_costs_the_others(
+    fau_mae: Run, capsys, tmp_path: Path, teacher: Path
+) -> None:
+    pictures(tmp_path, "1.png", "a/1.png")
+    (tmp_path / "notes.txt").write_text("from a glob")
+    (tmp_path / "half.avi").write_bytes(b"RIFF half")
+    line = [
+        "detect",
+        "1.png",
+        "notes.txt",
+        "half.avi",
+        "a",
+        "./a/1.png",
+        "--checkpoint",
+        teacher,
+        "--out",
+        "o",
+    ]
+    assert fau_mae(*line) == 1
+    said = capsys.readouterr()
+    assert "notes.txt: neither a picture nor a video" in said.err and "half.avi" in said.err
+    assert "1 file that is given twice" in said.out and len(list((tmp_path / "o").glob("*.png"))) == 2
+    assert fau_mae("detect", "1.png", "no.png", "--checkpoint", teacher, "--out", "p") == 2
+
+
+def test_equal_names_cost_one_look_each(monkeypatch) -> None:
+    """The names tried for overlays are as many as the files, whatever many folders call them."""
+    from fau_mae.inference import detect
+
+    tried = 0
+
+    class Taken(set):
+        def __contains__(self, name: object) -> bool:
+            nonlocal tried
+            tried += 1
+            return super().__contains__(name)
+
+    monkeypatch.setattr(detect, "set", Taken, raising=False)
+    files = [Path(f"{folder}/{name}.png") for folder in range(60) for name in ("x", "x-2", "x-3", "y")]
+    names = detect._overlay_names(files)
+    assert len(set(names.values())) == len(files) <= tried < 3 * len(files)
+
+
+def test_what_prepare_could_not_read_is_named(fau_mae: Run, capsys, tmp_path: Path) -> None:
+    pictures(tmp_path / "raw", "a/1.png")
+    (tmp_path / "raw/a/2.jpg").write_bytes(b"no picture")
+    write_video(tmp_path / "raw/cut.avi", (numbered_frame(n) for n in range(1, 13)))
+    whole = (tmp_path / "raw/cut.avi").read_bytes()
+    (tmp_path / "raw/cut.avi").write_bytes(whole[: len(whole) // 2])
+    assert fau_mae("prepare", "folder", "--root", "raw", *SMALL) == 0
+    error = capsys.readouterr().err
+    assert "left out: a/2.jpg: picture cannot be read" in error
+    assert "left out: cut.avi broke off before frame " in error and " of 12" in error

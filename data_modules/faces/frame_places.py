@@ -16,6 +16,10 @@ from av.error import FFmpegError
 
 _REORDER = 16  # frames that a codec may hold back to bring them into the order they are shown
 _FEW = 0.02  # share of odd steps up to which they are damage; beyond, the frame rate varies
+_FEWEST_BYTES = (
+    16  # of a frame, on average: a header that says more frames than so fit into the file is not believed
+)
+_MOST_FRAMES = 4_000_000  # 18 hours at 60 a second: nor is one that says more
 _UNREAD = 512  # bytes between two packets that nobody read: more than any header
 
 
@@ -56,6 +60,8 @@ def find_places(container: "av.container.InputContainer", stream: "av.VideoStrea
     """Walk over all packets of `container`, decoding none."""
     index = [(entry.pos, entry.timestamp) for entry in stream.index_entries]
     kind, declared = container.format.name, int(stream.frames)
+    if declared > min(container.size // _FEWEST_BYTES, _MOST_FRAMES):
+        declared = 0
     reordered = bool(stream.codec_context.has_b_frames)
     packets, gap, harmed = _walk(container, stream)
     if kind == "avi":
@@ -180,5 +186,7 @@ def _regular(ordered: list[int]) -> dict[int, int]:
     if any(abs(step / period - round(step / period)) > 0.2 or step < 0.5 * period for step in steps):
         return {}
     if round(ordered[0] / period) >= 1:  # whether frames before the first one are lost cannot be told
+        return {}
+    if numbers[ordered[-1]] > _MOST_FRAMES:
         return {}
     return numbers if len(set(numbers.values())) == len(numbers) else {}

@@ -1,4 +1,4 @@
-"""Pictures and frames of videos from disk, decoded exactly or refused in one clear line."""
+"""Frames of videos from disk, decoded exactly or refused in one clear line."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,42 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.error import FFmpegError
-from PIL import Image, UnidentifiedImageError
 
-from data_modules.errors import UserError
+from data_modules.errors import UserError, shown
 from data_modules.faces.frame_places import find_places
+from data_modules.faces.pictures import MOST_PIXELS, size_fault
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEOS = frozenset({".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
-_MOST_PIXELS = 100_000_000  # a picture beyond this is refused before it is decoded
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """A picture file -> uint8 RGB (H, W, 3), turned the way its EXIF data says.
-
-    Raises `UserError` when the file is missing, no picture, damaged, or larger than 100 megapixels.
-    """
-    try:
-        with Image.open(path) as header:  # reads the header only
-            width, height = header.size
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except Image.DecompressionBombError:
-        raise UserError(f"{path} is too large; the limit is {_MOST_PIXELS // 10**6} megapixels") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not a picture that can be read") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if width * height > _MOST_PIXELS:
-        raise UserError(
-            f"{path} has {width}×{height} pixels; the limit is {_MOST_PIXELS // 10**6} megapixels"
-        )
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise UserError(f"{path} is a damaged picture")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+# A list of other files or addresses is no video, whatever its name.
+_TRUSTED = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "avi,mov,matroska,mpeg,mpegvideo,mpegts,m4v,h264,hevc,asf",
+}
 
 
 class Video:
@@ -53,7 +30,8 @@ class Video:
     variable). A damaged frame is left out and moves no other frame's number; see `frame_places`. Pictures are
     turned and mirrored the way the file's display matrix says. `count`: frames the container has, as far as it says.
 
-    Raises `UserError` when the file is no video or not one frame can be decoded.
+    Raises `UserError` when the file is no video, has frames of a size that `size_fault` refuses, or not one frame
+    can be decoded. After frames of another such size there are no more.
     """
 
     def __init__(self, path: Path):
@@ -77,13 +55,17 @@ class Video:
                     else self._placed(container, stream)
                 )
                 for number, frame in frames:
+                    if fault := size_fault(frame.width, frame.height):
+                        if not seen:
+                            raise UserError(f"{shown(self.path)} {fault}")
+                        break
                     seen += 1
                     yield number, _upright(frame)
         except (FFmpegError, OSError) as error:
             if not seen:
                 raise self._unreadable(error) from None
         if not seen:
-            raise UserError(f"{self.path} has no frame that can be decoded")
+            raise UserError(f"{shown(self.path)} has no frame that can be decoded")
 
     def _placed(
         self, container: av.container.InputContainer, stream: av.VideoStream
@@ -132,18 +114,24 @@ class Video:
 
     def _unreadable(self, error: Exception) -> UserError:
         reason = getattr(error, "strerror", None) or error
-        return UserError(f"{self.path} is not a video that can be read ({reason})")
+        return UserError(f"{shown(self.path)} is not a video that can be read ({reason})")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    with av.open(str(path)) as container:
+    if not path.is_file():
+        raise UserError(f"{shown(path)} is no file")
+    with av.open(f"file:{path}", options=_TRUSTED) as container:
         if not container.streams.video:
-            raise UserError(f"{path} holds no video")
+            raise UserError(f"{shown(path)} holds no video")
         stream = container.streams.video[0]
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if (width or height) and (fault := size_fault(width, height)):
+            raise UserError(f"{shown(path)} {fault}")
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         if stream.codec_context.name == "mjpeg":
             # else a picture cut short comes back grey below
-            stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.options |= {"err_detect": "explode"}
         yield container, stream
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_modules.errors import UserError
+from data_modules.errors import UserError, shown
+from data_modules.faces.pictures import read_picture
 
 DIRECTIONS = 256
 _OPAQUE = 128
@@ -43,19 +44,20 @@ class Cutout:
 def load_objects(folder: Path | str) -> tuple[Cutout, ...]:
     """All PNG and WebP cut-outs of a folder, in the order of their names.
 
-    Raises `UserError` for a missing or empty folder and for a picture without an alpha channel.
+    Raises `UserError` for a missing or empty folder and for a picture that cannot be read or is not transparent.
     """
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in (".png", ".webp"))
     if not paths:
         raise UserError(
-            f"{folder} holds no PNG or WebP cut-outs: give a folder of pictures with transparency"
+            f"{shown(folder)} holds no PNG or WebP cut-outs: give a folder of pictures with transparency"
         )
     cutouts = []
     for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
-            raise UserError(f"{path} is not an 8-bit picture with transparency: save it as RGBA")
-        cutouts.append(Cutout.of(cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)))
+        picture = read_picture(path, transparent=True)
+        try:
+            cutouts.append(Cutout.of(picture))
+        except UserError as error:
+            raise UserError(f"{shown(path)}: {error}") from None
     return tuple(cutouts)
 
 

@@ -22,6 +22,7 @@ _NAME = re.compile(
     r"(?:[ _-](?P<meaning>[a-z]+))?",
     re.IGNORECASE,
 )
+_CERTAIN = 2  # an intensity from which an AU counts as present whoever codes: FACS takes 1, DISFA's users 2
 _PRESENCE = {"c", "class", "presence", "present", "occurrence", "occ", "binary", "label"}
 _INTENSITY = {"r", "intensity", "int"}
 
@@ -64,7 +65,8 @@ def read_au_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Text cells of a table -> columns `AU12` (1, 0, NaN) and `AU12_intensity` (0-5, NaN), AUs in order.
 
     An AU that is coded by side is present where either side shows it, absent where both are; its intensity is
-    the greater one. Raises `UserError` for a column given twice, and for a cell out of range with its line.
+    the greater one. Raises `UserError` for a column given twice, and with its line for a cell out of range and for a
+    presence that the intensity contradicts.
     """
     known: dict[AUColumn, str] = {}
     for name in map(str, table.columns):
@@ -86,7 +88,21 @@ def read_au_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         if "" in sides and len(sides) > 1:
             raise UserError(f"{path}: {au_name(number)} is given for the whole face and by side: keep one")
         read[au_name(number) + "_intensity" * intensity] = _either(list(sides.values()))
+    _refuse_contradictions(read, path)
     return pd.DataFrame(read, index=table.index)
+
+
+def _refuse_contradictions(read: dict[str, np.ndarray], path: Path) -> None:
+    """An AU of intensity 0 is not present; one that is absent has less than the 2 from which every data set has it."""
+    for name in [name for name in read if f"{name}_intensity" in read]:
+        present, intensity = read[name], read[f"{name}_intensity"]
+        wrong = ((present == 1) & (intensity == 0)) | ((present == 0) & (intensity >= _CERTAIN))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise UserError(
+                f"{path} line {row + 2}: {name} is {present[row]:.0f} and its intensity {intensity[row]:g} "
+                f"({wrong.sum()} such rows in all): mend them, or leave out one of the two columns"
+            )
 
 
 def numbers_of(columns: Sequence[str]) -> tuple[int, ...]:

@@ -5,18 +5,15 @@ Runs in the worker processes of `stores.preparing`, which alone hold torch.
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from data_modules.faces.alignment import Face, choose_face, crop_matrix, face_from_landmarks, warp
-from data_modules.faces.detection import FaceDetector
+from data_modules.faces.detection import FaceDetector, in_chunks
 from data_modules.sources.frames import SourceFrame
 from data_modules.stores.store import StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import Tally
-
-_CHUNK = 8  # frames in memory at once, per process
 
 
 def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> Iterator[dict[str, Any]]:
@@ -25,8 +22,7 @@ def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> I
     A frame's own landmarks, where it has some, say where the face is; else it is detected.
     """
     last: Face | None = None
-    frames = iter(frames)
-    while chunk := list(islice(frames, _CHUNK)):
+    for chunk in in_chunks(frames, lambda frame: frame.image):
         tally.counts["frames"] += len(chunk)
         unseen = [frame.image for frame in chunk if frame.image is not None and frame.landmarks is None]
         detected = iter(_detector(info.options["min_face"]).detect(unseen))

@@ -15,6 +15,7 @@ from data_modules.faces.video import VIDEOS
 from data_modules.sources.au_columns import read_au_columns
 
 EVERY_FRAME = -1
+_LAST_FRAME = 2**31 - 1
 
 
 def read_table(path: Path, root: Path) -> pd.DataFrame:
@@ -107,11 +108,11 @@ def _inside(root: Path, file: str, table: Path, line: int) -> str:
 
 
 def _frame(cell: str, path: Path, line: int) -> int:
-    """A whole number from 1, `3.0` too; an empty cell stands for every frame."""
+    """A whole number from 1 that a store holds, `3.0` too; an empty cell stands for every frame."""
     if not (text := cell.strip()):
         return EVERY_FRAME
-    if not re.fullmatch(r"[0-9]+(\.0*)?", text) or int(text.split(".")[0]) < 1:
-        raise UserError(f"{path} line {line}: frame {cell!r}: frames are whole numbers and count from 1")
+    if not re.fullmatch(r"[0-9]{1,10}(\.0*)?", text) or not 1 <= int(text.split(".")[0]) <= _LAST_FRAME:
+        raise UserError(f"{path} line {line}: frame {cell[:40]!r}: frames are whole numbers and count from 1")
     return int(text.split(".")[0])
 
 
@@ -124,7 +125,7 @@ def _person(cell: str, path: Path, line: int) -> str:
 
 def _fold(cell: str, path: Path, line: int) -> int:
     text = cell.strip()
-    if not re.fullmatch(r"[0-9]+(\.0*)?", text) or int(text.split(".")[0]) < 1:
+    if not re.fullmatch(r"[0-9]{1,4}(\.0*)?", text) or int(text.split(".")[0]) < 1:
         raise UserError(f"{path} line {line}: fold {cell!r}: column fold must hold whole numbers from 1")
     return int(text.split(".")[0])
 

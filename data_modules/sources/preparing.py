@@ -53,6 +53,7 @@ def prepare_store(
         "min_face": min_face,
         "opencv": version("opencv-python-headless"),
         "av": version("av"),
+        "pillow": version("pillow"),
     }
     info = StoreInfo(info.dataset, info.aus, info.size, info.encoding, info.parts, options, info.counts)
     # This checks labels, too.

@@ -34,6 +34,23 @@ class StoreSummary:
     odd_sizes: list[str]  # pictures of the source whose size differs from most: how many, where
 
 
+def damage_lines(store: FaceStore) -> list[str]:
+    """A line for each picture and video of the source that could not be read, or not to its end."""
+    frames: dict[tuple[str, str], list[int]] = {}
+    path = store.path / "skipped.csv"
+    for row in files.read_rows(path) if path.exists() else ():
+        frames.setdefault((row["source"], row["reason"]), []).append(int(row["frame"]))
+    lines = []
+    for (source, reason), lost in frames.items():
+        if reason in ("picture cannot be read", "video cannot be read"):
+            lines.append(f"{source}: {reason}")
+        elif reason == "video breaks off":
+            lines.append(f"{source} broke off before frame {min(lost)} of {max(lost)}")
+        elif reason == "frame damaged":
+            lines.append(f"{source} is damaged: {len(lost)} frames are lost, the first is {min(lost)}")
+    return lines
+
+
 def summarise(store: FaceStore) -> StoreSummary:
     """Count what `store` holds, per part where it has parts (part 1 is the test of the last fold)."""
     subjects, labels = store.column("subject"), store.column("labels")

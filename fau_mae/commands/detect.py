@@ -9,11 +9,13 @@ from fau_mae.commands.parser import Commands, add_command
 def add(commands: Commands) -> None:
     """Add `detect` to the command line."""
     about = (
-        "pictures, folders or videos -> AU table and overlay pictures; exit code 1: some could not be read and were "
-        "left out, 2: none could"
+        "pictures, folders or videos -> AU table and overlay pictures; exit code 1: some could not be read, or not to "
+        "their end, and each is named, 2: none could; files of other kinds in a folder are counted and no more"
     )
     detect = add_command(commands, "detect", _detect, about)
-    detect.add_argument("inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, folders or videos")
+    detect.add_argument(
+        "inputs", type=Path, nargs="+", metavar="INPUT", help="pictures, videos, or folders of them"
+    )
     detect.add_argument("--out", type=Path, required=True, help="folder for aus.csv and the overlays")
     detect.add_argument(
         "--checkpoint",

@@ -10,8 +10,8 @@ from fau_mae.commands.parser import Commands, add_command
 def add(commands: Commands) -> None:
     """Add `occlude` to the command line."""
     about = (
-        "occluded copies of pictures, with masks, to test other models; exit code 1: some could not be read and were "
-        "left out, 2: none could"
+        "occluded copies of pictures, with masks, to test other models; exit code 1: some could not be read, and each "
+        "is named, 2: none could; files of other kinds in a folder are counted and no more"
     )
     occlude = add_command(commands, "occlude", _occlude, about)
     occlude.add_argument("input", type=Path, help="a face crop or a folder of them")
@@ -29,6 +29,8 @@ def add(commands: Commands) -> None:
 
 
 def _occlude(options: argparse.Namespace) -> int:
+    from data_modules.errors import shown
+    from data_modules.sources.media import said
     from fau_mae.evaluation.occlude_files import occlude_files
 
     done = occlude_files(
@@ -41,7 +43,12 @@ def _occlude(options: argparse.Namespace) -> int:
         objects=options.objects,
         seed=options.seed,
     )
-    print(f"{options.out}: {done.written} pictures, their masks and manifest.csv")
+    print(
+        f"{shown(options.out)}: {done.written} occluded copies of {done.pictures} pictures, their masks and "
+        "manifest.csv"
+    )
+    if others := said(done.other):
+        print(f"not read: {others}")
     for line in done.left_out:
         print(f"left out: {line}", file=sys.stderr)
     return 1 if done.left_out else 0

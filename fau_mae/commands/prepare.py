@@ -1,6 +1,7 @@
 """`fau-mae prepare SOURCE`: the options of every source, and the report of what came out."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS, DISFA_AUS
 from fau_mae.commands.parser import Commands, add_command
 
 _NOT_OPTIONS = {"command", "locks", "name", "source", "out", "check", "preview"}
+_MOST_LINES = 20  # on damaged files
 
 
 def add(commands: Commands) -> None:
@@ -80,6 +82,7 @@ def _add_root(parser: argparse.ArgumentParser, about: str) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     from data_modules.prepare import prepare
+    from data_modules.stores.summary import damage_lines
 
     values: dict[str, Any] = {name: v for name, v in vars(options).items() if name not in _NOT_OPTIONS}
     if "dataset_name" in values:
@@ -87,6 +90,14 @@ def _prepare(options: argparse.Namespace) -> None:
     store = prepare(options.source, options.out, values)
     counts = ", ".join(f"{number} {name}" for name, number in store.info.counts.items())
     print(f"{options.out}: {counts}; AUs {' '.join(map(str, store.info.aus))}")
+    lines = damage_lines(store)
+    for line in lines[:_MOST_LINES]:
+        print(f"left out: {line}", file=sys.stderr)
+    if len(lines) > _MOST_LINES:
+        print(
+            f"left out: {len(lines) - _MOST_LINES} files more, see {options.out / 'skipped.csv'}",
+            file=sys.stderr,
+        )
     if getattr(options, "preview", None) is not None:
         from data_modules.synthetic_faces.sheets import clip_sheet, preview_sheet
 

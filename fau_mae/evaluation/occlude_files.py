@@ -6,7 +6,7 @@ Layout of the output: `KIND/SEVERITY/NAME.png` and `KIND/SEVERITY/NAME.mask.png`
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +17,11 @@ from rich.progress import track
 
 from data_modules import files
 from data_modules.errors import UserError, shown
-from data_modules.faces.video import PICTURES, read_picture
+from data_modules.faces.pictures import PICTURES, read_picture
 from data_modules.occlusion.apply import KINDS, check_spec, donor_of, occlude
 from data_modules.occlusion.objects import Cutout, load_objects
 from data_modules.occlusion.spec import LADDER, PROTOCOL_VERSION, OcclusionSpec
+from data_modules.sources.media import fault_of, find_media, first_of, said
 from data_modules.stores.store import encode_image, sample_id
 
 COLUMNS = (
@@ -39,10 +40,16 @@ COLUMNS = (
 
 
 class Occluded(NamedTuple):
-    """What `occlude_files` did. `left_out`: one line per picture that could not be read."""
+    """What `occlude_files` did: occluded copies written, and of how many pictures.
+
+    `left_out`: one line per picture that could not be read. `other`: reason -> files of the folder that are left out
+    because they are no pictures, hidden, or read already.
+    """
 
     written: int
+    pictures: int
     left_out: tuple[str, ...]
+    other: Mapping[str, int]
 
 
 class _Face(NamedTuple):
@@ -75,11 +82,11 @@ def occlude_files(
             check_spec(OcclusionSpec(kind, severity, seed))
     cutouts = load_objects(objects) if objects else ()
     files.check_folder(out)
-    pictures, left_out = _pictures(source)
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{shown(out)} exists already: choose a new folder for --out")
+    pictures, left_out, other = _pictures(source, out)
     specs = [OcclusionSpec(kind, severity, seed) for kind in kinds for severity in severities]
-    written = 0
+    written = read = 0
     with files.folder_aside(out) as part, files.table_writer(part / "manifest.csv", COLUMNS) as write:
         for number, path in enumerate(track(pictures, "Occluding", disable=not progress)):
             name = path.relative_to(source) if source.is_dir() else Path(path.name)
@@ -94,9 +101,10 @@ def occlude_files(
             for spec in specs:
                 write(_occlude(part, face, spec, fill, grid, cutouts).values())
                 written += 1
-        if not written:
-            raise UserError(left_out[0] + f" (and {len(left_out) - 1} more)" * (len(left_out) > 1))
-    return Occluded(written, tuple(left_out))
+            read += 1
+        if not read:
+            raise UserError(first_of(left_out))
+    return Occluded(written, read, tuple(left_out), other)
 
 
 def _occlude(
@@ -135,15 +143,22 @@ def _read_donor(pictures: list[Path], number: int, spec: OcclusionSpec, key: int
     raise UserError("no picture can be read")
 
 
-def _pictures(source: Path) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder and its subfolders by name, or the one given; a line for each that is no file."""
+def _pictures(source: Path, out: Path) -> tuple[list[Path], list[str], Mapping[str, int]]:
+    """The pictures of a folder and its subfolders by name, or the one given; see `find_media`.
+
+    With a line for each that cannot be read, and how many are left out as being of another kind, by reason.
+    """
     if source.is_dir():
-        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in PICTURES)
-        found = [path for path in found if not path.is_dir()]
-    else:
-        found = [source] if source.is_file() else []
-    if not found:
-        kinds = ", ".join(sorted(PICTURES))
-        raise UserError(f"{shown(source)} holds no picture ({kinds}): give a picture or a folder of them")
-    strange = [f"{shown(path)} is no file" for path in found if not path.is_file()]
-    return [path for path in found if path.is_file()], strange
+        media = find_media(source, PICTURES, aside=out)
+        unfit = [f"{shown(source / name)}: {reason}" for name, reason in media.unfit]
+        if media.found:
+            return [source / name for name in media.found], unfit, media.other
+        what = f"{shown(source)} holds no picture" + (f": {said(media.other)}" if said(media.other) else "")
+        raise UserError(first_of(unfit) if unfit else what)
+    if not source.exists():
+        raise UserError(f"{shown(source)} does not exist: give a picture or a folder of them")
+    known = source.suffix.lower() in PICTURES
+    fault = fault_of(source) if known else f"not a picture of a known kind ({', '.join(sorted(PICTURES))})"
+    if fault:
+        raise UserError(f"{shown(source)}: {fault}")
+    return [source], [], {}

@@ -7,9 +7,8 @@ one row with face 0 and empty cells.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,16 @@ from torch import Tensor
 from data_modules import files
 from data_modules.errors import UserError, shown
 from data_modules.faces.alignment import Face, align
-from data_modules.faces.detection import FaceDetector
-from data_modules.faces.video import PICTURES, VIDEOS, Video, read_picture
+from data_modules.faces.detection import FaceDetector, in_chunks
+from data_modules.faces.pictures import PICTURES, read_picture
+from data_modules.faces.video import VIDEOS, Video
 from data_modules.facs import au_name
+from data_modules.sources.media import fault_of, find_media, first_of, said
 from data_modules.stores.store import encode_image
 from fau_mae.inference.overlay import draw_overlay
 
 # Face crops uint8 RGB (B, 3, H, W) -> AU probabilities (B, A)
 Predict = Callable[[Tensor], Tensor]
-_FRAMES_AT_ONCE = 8
 _LONGEST_STEM = 200  # bytes of an overlay's name
 
 
@@ -44,12 +44,18 @@ class Detected:
 
 @dataclass(frozen=True)
 class DetectionSummary:
-    """What `detect_files` did. `unreadable`: a line per file that could not be read, or not to its end."""
+    """What `detect_files` did: files of which something was read, their frames and faces, and the overlays written.
+
+    `unreadable`: a line per file that could not be read, or not to its end. `other`: reason -> files of the folders
+    that are left out because they are no pictures or videos, hidden, or read already.
+    """
 
     files: int
     frames: int
     faces: int
+    overlays: int
     unreadable: tuple[str, ...]
+    other: Mapping[str, int]
 
 
 def detect_files(
@@ -66,19 +72,19 @@ def detect_files(
 ) -> DetectionSummary:
     """Find the faces, give their crops of `size` pixels to `predict`, write `aus.csv` and the overlays.
 
-    Folders are searched for pictures and videos, `out` within them left aside. A video's overlay shows its first
-    frame with a face. `out` appears, or its files are replaced, only when all is done. Files that cannot be read are
-    left out and named in the summary. Raises `UserError` for an input that does not exist or is no file, for an
-    `out` that is or holds one, and where nothing can be read.
+    Folders are searched for pictures and videos, see `find_media`, `out` within them left aside. A video's overlay
+    shows its first frame with a face. `out` appears, or its files are replaced, only when all is done. Files that
+    cannot be read are left out and named in the summary. Raises `UserError` for an input that does not exist, for
+    an `out` that is or holds one, and where nothing can be read.
     """
     out = Path(out)
     files.check_folder(out, inputs)
-    found, strange = list_files(inputs, out)
+    found, unfit, other = list_files(inputs, out)
     detector = FaceDetector(device, min_face)
     with files.folder_aside(out) as part:
         summary = _detect_all(found, part, detector, predict, aus, size, preset, progress)
         _refuse_strangers(part, out)
-    return replace(summary, unreadable=(*strange, *summary.unreadable))
+    return replace(summary, unreadable=(*unfit, *summary.unreadable), other=other)
 
 
 def _refuse_strangers(part: Path, out: Path) -> None:
@@ -91,31 +97,35 @@ def _refuse_strangers(part: Path, out: Path) -> None:
         )
 
 
-def list_files(inputs: Sequence[Path], out: Path) -> tuple[list[Path], list[str]]:
-    """The inputs with folders replaced by the pictures and videos in them, sorted; a line for each that is no file.
+def list_files(inputs: Sequence[Path], out: Path) -> tuple[list[Path], list[str], Counter[str]]:
+    """The inputs with folders replaced by the pictures and videos in them, each file once, none below `out`.
 
-    Each file once, none below `out`. Raises `UserError` for an input that is nothing of the kind.
+    With a line for each that cannot be read, and how many are left out as being of another kind, by reason. Raises
+    `UserError` for an input that does not exist, and where nothing is left.
     """
-    found: list[Path] = []
-    strange: list[str] = []
-    ours = Path(os.path.realpath(out))
+    found: dict[str, Path] = {}  # by their real paths
+    unfit: list[str] = []
+    other: Counter[str] = Counter()
     for path in map(Path, inputs):
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES | VIDEOS)
-            if Path(os.path.realpath(path)) in ours.parents:
-                inside = [file for file in inside if ours not in Path(os.path.realpath(file)).parents]
-            inside = [file for file in inside if not file.is_dir()]
-            found += (file for file in inside if file.is_file())
-            strange += (f"{shown(file)} is no file" for file in inside if not file.is_file())
+            media = find_media(path, aside=out)
+            inside = [path / name for name in media.found]
+            unfit += (f"{shown(path / name)}: {reason}" for name, reason in media.unfit)
+            other += media.other
         elif not path.exists():
             raise UserError(f"{shown(path)} does not exist")
-        elif path.suffix.lower() not in PICTURES | VIDEOS or not path.is_file():
-            raise UserError(f"{shown(path)} is neither a picture nor a video of a known kind")
         else:
-            found.append(path)
+            known = path.suffix.lower() in PICTURES | VIDEOS
+            fault = fault_of(path) if known else "neither a picture nor a video of a known kind"
+            inside = [] if fault else [path]
+            unfit += [f"{shown(path)}: {fault}"] * bool(fault)
+        for file in inside:
+            other["file that is given twice"] += found.setdefault(os.path.realpath(file), file) is not file
     if not found:
-        raise UserError(f"no picture or video in {', '.join(map(shown, inputs))}")
-    return list(dict.fromkeys(found)), strange
+        nothing = f"no picture or video in {', '.join(map(shown, inputs))}"
+        what = f": {said(other)}" if said(other) else ""
+        raise UserError(first_of(unfit) if unfit else nothing + what)
+    return list(found.values()), unfit, other
 
 
 def _detect_all(
@@ -128,7 +138,7 @@ def _detect_all(
     preset: str,
     progress: bool,
 ) -> DetectionSummary:
-    frames = faces = 0
+    frames = faces = drawn = 0
     unreadable: list[str] = []
     broken: list[str] = []
     overlays = _overlay_names(found)
@@ -148,9 +158,11 @@ def _detect_all(
             if best is not None:
                 picture = draw_overlay(best.image, best.faces, best.probabilities, aus)
                 files.write_bytes(out / overlays[file], encode_image(picture, "png"))
+                drawn += 1
     if len(unreadable) == len(found):
-        raise UserError(unreadable[0] + f" (and {len(found) - 1} files more)" * (len(found) > 1))
-    return DetectionSummary(len(found) - len(unreadable), frames, faces, tuple(unreadable + broken))
+        raise UserError(first_of(unreadable))
+    read = len(found) - len(unreadable)
+    return DetectionSummary(read, frames, faces, drawn, tuple(unreadable + broken), {})
 
 
 def _detect_file(
@@ -165,9 +177,9 @@ def _detect_file(
     """What each frame shows; a line in `broken` for a video of which frames are lost."""
     video = Video(file) if file.suffix.lower() in VIDEOS else None
     frames = iter(video) if video else iter([(0, read_picture(file))])
-    read = 0
-    while numbered := list(islice(frames, _FRAMES_AT_ONCE)):
-        read += len(numbered)
+    read = last = 0
+    for numbered in in_chunks(frames, lambda frame: frame[1]):
+        read, last = read + len(numbered), numbered[-1][0]
         numbers, chunk = [number for number, _ in numbered], [image for _, image in numbered]
         per_image = [sorted(faces, key=lambda face: -face.area) for faces in detector.detect(chunk)]
         crops = [align(image, face, size, preset) for image, faces in zip(chunk, per_image) for face in faces]
@@ -179,7 +191,8 @@ def _detect_file(
             yield Detected(image, number, faces, probabilities[: len(faces)])
             probabilities = probabilities[len(faces) :]
     if video and read < video.count:
-        broken.append(f"{shown(file)} broke off or is damaged: {read} of {video.count} frames are read")
+        how = "broke off after" if read == last else "is damaged; it shows"
+        broken.append(f"{shown(file)} {how} {read} of {video.count} frames")
 
 
 def _table_rows(file: Path, found: Detected) -> list[list[object]]:

@@ -24,7 +24,8 @@ def draw_overlay(
     of their boxes. Probabilities from one half on are in bold colour.
     """
     scale = _scale(image)
-    picture = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     height, width = picture.shape[:2]
     shown = min(len(faces), len(_FACE_COLOURS))
     panels = max(shown, 1)

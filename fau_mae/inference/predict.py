@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_modules.errors import UserError
+from data_modules.errors import UserError, shown
+from data_modules.sources.media import said
 from fau_mae.inference.detect import detect_files
 from fau_mae.inference.predictor import load
 from fau_mae.run_folder import fold_folder, last_checkpoint
@@ -31,7 +32,12 @@ def detect_with_checkpoint(inputs: Sequence[Path], out: Path, checkpoint: Path |
         preset=model.preset,
         device=model.device.type,
     )
-    print(f"{out / 'aus.csv'}: {summary.faces} faces in {summary.frames} frames of {summary.files} files")
+    print(
+        f"{shown(out / 'aus.csv')}: {summary.faces} faces in {summary.frames} frames of {summary.files} files, "
+        f"{summary.overlays} overlays"
+    )
+    if others := said(summary.other):
+        print(f"not read: {others}")
     for line in summary.unreadable:
         print(f"left out: {line}", file=sys.stderr)
     return 1 if summary.unreadable else 0
