@@ -128,7 +128,7 @@ def test_every_command_walks_a_folder_alike(
     (counted,) = [line for line in said.out.splitlines() if line.startswith("not read: ")]
     for words in (
         "2 hidden folder",
-        "1 hidden file",
+        " hidden file,",
         "1 link to a file that is read already",
         "(.heic)",
         "(.db)",
