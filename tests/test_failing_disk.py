@@ -123,3 +123,41 @@ def test_the_steps_are_those_that_change_the_disk(tmp_path: Path, monkeypatch) -
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "b").write_bytes(b"")
     assert taken == ["mkdir", "write_bytes"] and not list((tmp_path / "a").iterdir())
+
+
+@pytest.mark.parametrize(
+    "out", ["/dev/full", "/dev/null", "pipe", "in/0.png", "in", ".", "/proc/none", "x" * 300]
+)
+@pytest.mark.parametrize("command", LINES)
+def test_only_a_new_folder_or_its_own_is_written_to(
+    fau_mae: Run, capsys, tmp_path: Path, faces: Path, command: str, out: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = [path.stat().st_ino for path in sorted(tmp_path.rglob("*"))], Path("/dev/full").stat().st_rdev
+    line = [out if word == "out" else word for word in LINES[command]]
+    assert fau_mae(*line) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fau-mae: ") and said.count("\n") == 1
+    after = [path.stat().st_ino for path in sorted(tmp_path.rglob("*"))], Path("/dev/full").stat().st_rdev
+    assert before == after
+
+
+@pytest.mark.parametrize("command", LINES)
+def test_folders_called_nearly_like_the_output_are_left_alone(
+    fau_mae: Run, tmp_path: Path, faces: Path, command: str
+) -> None:
+    for name in ("out.partial", "out.detecting", ".out.part", "out.preparing", ".out.1-00000000.part.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("a year's work")
+    assert fau_mae(*LINES[command]) == 0
+    assert len(list(tmp_path.rglob("thesis.txt"))) == 5
+
+
+def test_detect_replaces_only_what_it_made(fau_mae: Run, capsys, tmp_path: Path, faces: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.png").write_bytes(b"a stranger's")
+    assert fau_mae(*LINES["detect"]) == 2
+    assert "not of this command" in capsys.readouterr().err
+    assert (tmp_path / "out/1.png").read_bytes() == b"a stranger's" and len(
+        list((tmp_path / "out").iterdir())
+    ) == 1

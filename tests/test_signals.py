@@ -79,6 +79,16 @@ def test_occlude_leaves_nothing(tmp_path: Path, signum: int, code: int) -> None:
 
 
 @pytest.mark.parametrize(("signum", "code"), BOTH)
+def test_detect_leaves_nothing(tmp_path: Path, teacher: Path, signum: int, code: int) -> None:
+    pictures(tmp_path / "faces", 300)
+    begun = lambda: list(tmp_path.glob("new/.*/*.png"))  # noqa: E731
+    line = ["detect", "faces", "--checkpoint", teacher, "--out", "new/out"]
+    status, _, err = stopped(tmp_path, line, signum, begun)
+    assert status == code and one_line(err) == f"fau-mae: stopped by {signum.name}"
+    assert not begun() and not list(tmp_path.glob("new/*"))
+
+
+@pytest.mark.parametrize(("signum", "code"), BOTH)
 def test_a_training_that_is_stopped_before_its_first_step(
     tiny_store: FaceStore, tmp_path: Path, signum: int, code: int
 ) -> None:
