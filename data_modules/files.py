@@ -34,10 +34,14 @@ try:
 except ImportError:  # not on Windows: what a kill leaves stays there
     fcntl = None  # type: ignore[assignment]
 
+_MOST_VALUES = 20_000  # of a YAML file, aliases followed: more is a mistake, or meant to fill the memory
 LONGEST_NAME = 255  # bytes, on every usual file system
 _PART_NAME = re.compile(rf"\.(.*)\.\d+-[0-9a-f]{{8}}{re.escape(PART)}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that a spreadsheet computes
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+ANEW = (
+    "delete it, then run the command that made it again"  # the cure of a damaged file that can be made anew
+)
 
 
 # Reading
@@ -54,24 +58,68 @@ def read_text(path: Path | Traversable) -> str:
         ) from None
 
 
-def read_json(path: Path) -> Any:
-    """Raises `UserError` for a file that holds no JSON."""
+@contextlib.contextmanager
+def reading(path: Path, cure: str = ANEW) -> Iterator[None]:
+    """Whatever a damaged or foreign file makes the block raise becomes one line that names it and the cure.
+
+    For the reading of one file and the checks of what it holds, nothing else. Errors of the disk stay as they are.
+    """
+    if path.is_dir():
+        raise UserError(f"{shown(path)} is a folder, where a file belongs: {cure}")
     try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # parsers raise what they like
+        if isinstance(error, OSError) and error.errno:
+            raise
+        said = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(f"{shown(path)} is damaged ({said[:150] or type(error).__name__}): {cure}") from error
+
+
+def check_columns(
+    table: "pd.DataFrame | Mapping[str, np.ndarray]", texts: Iterable[str] = (), numbers: Iterable[str] = ()
+) -> None:
+    """Raises unless a table has rows, and these columns of these kinds: for a block of `reading`."""
+    for name, kinds in [*((name, "OUT") for name in texts), *((name, "biuf") for name in numbers)]:
+        if name not in table:
+            raise KeyError(name)
+        if not len(table[name]):
+            raise ValueError("it has no rows")
+        if table[name].dtype.kind not in kinds:
+            raise ValueError(f"its column {name} does not hold {'numbers' if kinds == 'biuf' else 'texts'}")
+
+
+def read_json(path: Path, cure: str = "restore it or make it anew") -> Any:
+    """Raises `UserError` for a file that holds no JSON."""
+    with reading(path, cure):
         return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{shown(path)} is damaged, it is not JSON ({error}): restore it or make it anew"
-        ) from None
 
 
-def read_yaml(path: Path) -> Any:
-    """Raises `UserError` for a file that holds no YAML."""
+def read_yaml(path: Path, load: Callable[[str], Any] | None = None) -> Any:
+    """Raises `UserError` for a file that holds no YAML, or more than any config does.
+
+    `load`: another reading of its text than PyYAML's.
+    """
     import yaml
 
     try:
-        return yaml.safe_load(read_text(path))
+        values = (load or yaml.safe_load)(read_text(path))
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
+    if _count(values) > _MOST_VALUES:
+        raise UserError(f"{shown(path)} holds more than {_MOST_VALUES} values: is it a config?")
+    return values
+
+
+def _count(values: Any) -> int:
+    """How many values there are, every alias counted where it stands; stops soon after too many."""
+    todo, seen = [values], 0
+    while todo and seen <= _MOST_VALUES:
+        value = todo.pop()
+        seen += 1
+        todo += list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return seen
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -84,20 +132,8 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> "pd.DataFrame"
     """A Parquet table that this project wrote. Raises `UserError` for a damaged one."""
     import pandas as pd
 
-    with _damage_told(path):
+    with reading(path):
         return pd.read_parquet(path, columns=columns)
-
-
-@contextlib.contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:  # it could not be read at all
-            raise
-        raise UserError(
-            f"{shown(path)} is damaged ({str(error).splitlines()[0]}): delete it and make it anew"
-        ) from None
 
 
 def read_columns(path: Path) -> "dict[str, np.ndarray]":
@@ -105,7 +141,7 @@ def read_columns(path: Path) -> "dict[str, np.ndarray]":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _damage_told(path), pq.ParquetFile(path) as file:
+    with reading(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         names = [f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
         table = file.read(columns=names, use_threads=False)

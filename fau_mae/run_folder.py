@@ -6,16 +6,38 @@
 <run>/run.json
 """
 
+import hashlib
+import io
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_modules.errors import UserError
-from data_modules.files import read_json, write_json
+from data_modules.files import (
+    ANEW,
+    check_columns,
+    file_hash,
+    read_json,
+    read_text,
+    read_yaml,
+    reading,
+    write_json,
+    write_text,
+)
 
-FINISHED = "finished"  # a stage folder holds a file of this name once its training is complete
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A stage folder holds a file of this name once its training is complete; in it, a digest of `last.ckpt`.
+FINISHED = "finished"
 LAST = "last.ckpt"
 FORMAT = 2  # of run.json
+# Keys of `given` and what they hold; None: whatever was given, or nothing.
+_GIVEN: dict[str, type | None] = {
+    "experiment": str, "set": list, "ablate": bool,
+    "store": None, "root": None, "mae": None, "folds": None, "seeds": None,
+}  # fmt: skip
 
 
 def fold_name(fold: int, seed: int) -> str:
@@ -34,6 +56,68 @@ def last_checkpoint(stage: Path) -> Path:
 def targets_folder(run: Path, fold: int, seed: int) -> Path:
     """Where students of one teacher keep its answers for each other."""
     return fold_folder(run, fold, seed) / "targets"
+
+
+def trained_with(stage: Path) -> dict[str, Any]:
+    """The data settings that a stage was trained with. Raises `UserError` for a damaged `config.yaml`."""
+    path = stage / "config.yaml"
+    values = read_yaml(path)
+    with reading(path, f"put a copy back, or delete {stage} to train that stage again"):
+        if not isinstance(data := values["data"], dict) or not isinstance(data["store"], str):
+            raise ValueError("its data settings name no store")
+    return data
+
+
+def read_logged(path: Path, cure: str) -> "pd.DataFrame":
+    """What a training has logged, `metrics.csv`: `step` and its metrics; no rows where there is nothing yet.
+
+    A last line that a kill cut short is left out. Raises `UserError` with `cure` for a damaged file.
+    """
+    import pandas as pd
+
+    nothing = pd.DataFrame({"step": []})
+    if not path.exists():
+        return nothing
+    with reading(path, cure):
+        text = read_text(path)
+        lines = text[: text.rfind("\n") + 1]
+        if not text:
+            return nothing
+        table = pd.read_csv(io.StringIO(lines))
+        if "step" not in table:
+            raise KeyError("step")
+        if len(table):
+            check_columns(table, numbers=["step"])
+        return table
+
+
+def read_metrics(run: Path) -> dict[str, float]:
+    """Scores of a run on validation people, `metrics.json`; empty where there are none yet."""
+    path = run / "metrics.json"
+    if not path.exists():
+        return {}
+    metrics = read_json(path, ANEW)
+    with reading(path):
+        if not isinstance(metrics, dict) or not all(type(v) in (int, float) for v in metrics.values()):
+            raise ValueError("it is no mapping of numbers")
+    return metrics
+
+
+def mark_finished(stage: Path) -> None:
+    """Say that the training of a stage is complete, and which weights came of it."""
+    last = last_checkpoint(stage)
+    write_text(stage / FINISHED, file_hash(last) if last.is_file() else "")  # sharded ones are folders
+
+
+def training_id(stage: Path) -> str:
+    """What tells one training of a stage from another; "" where none is complete."""
+    finished, cost = stage / FINISHED, stage / "cost.json"
+    if not finished.is_file():
+        return ""
+    if said := finished.read_bytes().strip():
+        return said[:16].decode("ascii", "replace")
+    # Older versions left that file empty; the time that a training took is never the same.
+    return hashlib.sha256(cost.read_bytes()).hexdigest()[:16] if cost.is_file() else ""
 
 
 @dataclass(frozen=True)
@@ -68,20 +152,50 @@ def write_memory(run: Path, memory: RunMemory) -> None:
 def read_memory(run: Path) -> RunMemory | None:
     """`run.json` of a run's folder, None where there is none. Raises `UserError` for one that cannot be read."""
     path = run / "run.json"
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        values = read_json(path)
+    cure = "put a copy back, or take another --out"
+    values = read_json(path, cure)
+    with reading(path, cure):
         if "settings" in values:  # before format 2
             settings, done = values["settings"], values.get("done") or []
             ablations = sorted(settings.get("ablations") or {})
-            return RunMemory(settings["name"], ablations=ablations, done=done)
+            return _checked(RunMemory(settings["name"], ablations=ablations, done=done))
         if values.pop("format") != FORMAT:
             raise UserError(
                 f"{path} was written by a newer version of fau-mae: use that one, or another --out"
             )
-        return RunMemory(**values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path} is damaged ({type(error).__name__}): put a copy back, or take another --out"
-        ) from error
+        return _checked(RunMemory(**values))
+
+
+def _checked(memory: RunMemory) -> RunMemory:
+    """Raises `ValueError` for values that no run writes."""
+    if not isinstance(memory.name, str):
+        raise ValueError(f"name is {memory.name!r}")
+    if not isinstance(memory.tested, dict):
+        raise ValueError("tested is no mapping")
+    for key in ("ablations", "ablated"):
+        if not isinstance(names := getattr(memory, key), list) or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"{key} is no list of names")
+    if not isinstance(memory.done, list) or not all(map(_is_pair, memory.done)):
+        raise ValueError("done is no list of [fold, seed]")
+    _check_keys("given", memory.given, _GIVEN)
+    _check_keys("training", memory.training, {"prepare": dict, "stages": dict, "store": None})
+    for name, stage in memory.training.get("stages", {}).items():
+        _check_keys(f"training.stages.{name}", stage, {"settings": dict, "takes": dict})
+    return memory
+
+
+def _check_keys(where: str, values: Any, wanted: Mapping[str, type | None]) -> None:
+    """An empty mapping is one that an older version left out."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} is no mapping")
+    for key, kind in wanted.items() if values else ():
+        if key not in values:
+            raise KeyError(f"{where}.{key}")
+        if kind is not None and not isinstance(values[key], kind):
+            raise ValueError(f"{where}.{key} is {values[key]!r}")
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value)

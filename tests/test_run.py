@@ -176,7 +176,10 @@ def test_a_dry_run_says_what_is_done_and_writes_nothing(
     text = capsys.readouterr().out
     assert "fold1-seed0 teacher: done" in text and "fold1-seed1 teacher: to do" in text
     assert "fold1-seed0 student: resumes in epoch 0 after step 2" in text
-    assert "fold1-seed0 occlusion ladder: done" in text and "fold1-seed1 occlusion ladder: to do" in text
+    assert (
+        "fold1-seed0 occlusion ladder: begun, 30 prediction" in text
+        and "fold1-seed1 occlusion ladder: to do" in text
+    )
     assert sorted(done.rglob("*")) == before
     assert fau_mae("run", "quickstart", "--dry-run") == 0
     assert "fau-mae prepare synthetic --out runs/quickstart/store --identities 300" in capsys.readouterr().out

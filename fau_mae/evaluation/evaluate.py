@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from data_modules.files import write_parquet
+from data_modules.files import check_file, write_parquet
 from fau_mae.evaluation.ladder import rungs, walk_ladder
+from fau_mae.evaluation.made_by import claim, faces_of, weights_id
 from fau_mae.evaluation.methods import au_method, fitting_detector, with_blind
 from fau_mae.evaluation.people import data_for
 from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
@@ -30,9 +31,11 @@ def evaluate(
 ) -> pd.DataFrame:
     """Walk the ladder with one checkpoint and score it -> the results table, left in `out` beside the predictions.
 
-    It is tested on people it has not met, see `data_for`.
+    It is tested on people it has not met, see `data_for`. Raises `UserError` where `out` holds what another
+    checkpoint, fill, ladder or store made; what the same ones have made already is kept.
     """
     checkpoint, store, out = Path(checkpoint), Path(store), Path(out)
+    check_file(out / "results.parquet", [checkpoint, store])
     loaded = load_au_model(checkpoint)
     data = data_for(
         loaded.about,
@@ -49,7 +52,17 @@ def evaluate(
     name = folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
     method = au_method(name, checkpoint, data.aus, device, loaded)
     estimate = fitting_detector(Path(detector), data) if detector else None
-    walk_ladder(with_blind([method]) if estimate else [method], data, rungs(kinds, severities), out, estimate)
+    specs = rungs(kinds, severities)
+    made_by = {
+        "command": "evaluate",
+        "method": name,
+        "checkpoint": weights_id(loaded.model),
+        "detector": weights_id(estimate) if estimate else None,
+        "fill": fill,
+        "ladder": [f"{spec.kind}-{spec.severity:.2f}" for spec in specs],
+    }
+    claim(out, made_by | faces_of(data))
+    walk_ladder(with_blind([method]) if estimate else [method], data, specs, out, estimate)
     results = score_predictions(
         out,
         experiment=name,

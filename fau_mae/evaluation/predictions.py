@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from data_modules.errors import UserError
 from data_modules.facs import au_name
-from data_modules.files import read_columns, read_parquet, write_parquet
+from data_modules.files import ANEW, check_columns, read_columns, read_parquet, reading, write_parquet
 from fau_mae.evaluation.names import MASKS, kind_key, method_key
 
 if TYPE_CHECKING:
     from data_modules.face_data import FaceDataModule
 
 AU_COLUMN = re.compile(r"AU\d+")
+_CELL = re.compile(r"(.+)-(\d\.\d\d)")  # kind and severity
 
 
 SPLITS = ("validation", "test")  # thresholds come from the first
@@ -66,35 +67,41 @@ def list_cells(folder: Path) -> list[Cell]:
     cells = []
     for path in folder.glob("*/*.parquet"):
         method, dash, mask_source = path.parent.name.rpartition("-")
-        kind, _, severity = path.stem.rpartition("-")
-        if dash and mask_source in MASKS and kind:
-            cells.append(Cell(method, mask_source, kind, float(severity), path))
+        name = _CELL.fullmatch(path.stem)
+        if dash and mask_source in MASKS and name:
+            cells.append(Cell(method, mask_source, name[1], float(name[2]), path))
     return sorted(cells, key=lambda c: (method_key(c.method, c.mask_source), kind_key(c.kind), c.severity))
 
 
 def read_labels(folder: Path) -> Labels:
     """Labels of one split; repeated faces once."""
     path = folder / "labels.parquet"
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} is missing: run the occlusion ladder of this run first")
     table = read_parquet(path)
-    sample_id, first = _distinct(table["sample_id"].to_numpy(np.int64))
-    aus = tuple(column for column in table.columns if AU_COLUMN.fullmatch(column))
-    people, person = np.unique(table["subject"].to_numpy(object)[first].astype(str), return_inverse=True)
-    return Labels(sample_id, people, person, aus, _per_au(table, aus, first, np.int8))
+    with reading(path):
+        aus = tuple(column for column in table.columns if AU_COLUMN.fullmatch(column))
+        check_columns(table, ["subject"], ["sample_id", *aus])
+        if not aus or not table[[*aus]].isin([-1, 0, 1]).all(axis=None):
+            raise ValueError("labels are 1, 0 or -1" if aus else "it holds no labels")
+        sample_id, first = _distinct(table["sample_id"].to_numpy(np.int64))
+        people, person = np.unique(table["subject"].to_numpy(object)[first].astype(str), return_inverse=True)
+        return Labels(sample_id, people, person, aus, _per_au(table, aus, first, np.int8))
 
 
 def read_predictions(path: Path, labels: Labels) -> Predictions:
     """One predictions file joined with the labels of its split; repeated faces (distributed padding) once.
 
     Raises:
-        UserError: a face without labels, an AU column that is missing, or a value outside [0, 1].
+        UserError: a damaged file, a face without labels, an AU column that is missing, or a value outside [0, 1].
     """
     table = read_columns(path)
     if missing := [au for au in labels.aus if au not in table]:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)} that labels.parquet has")
-    sample_id, first = _distinct(table["sample_id"])
-    row = _find(sample_id, labels.sample_id)
+        raise UserError(f"{path} lacks the columns {', '.join(missing)} that labels.parquet has: {ANEW}")
+    with reading(path):
+        check_columns(table, numbers=["sample_id", "hidden"])
+        sample_id, first = _distinct(table["sample_id"])
+        row = _find(sample_id, labels.sample_id)
     if row is None:
         raise UserError(f"{path} holds faces that labels.parquet lacks: predictions of another data set?")
     probabilities = _per_au(table, labels.aus, first, np.float64)
@@ -120,11 +127,13 @@ def read_regions(cell: Cell, faces: Predictions) -> NDArray[np.float64] | None:
         UserError: a face is missing there.
     """
     path = cell.path.parent.parent / "regions" / cell.path.name
-    if not path.is_file():
+    if not path.exists():
         return None
     table = read_columns(path)
-    sample_id, first = _distinct(table["sample_id"])
-    row = _find(faces.sample_id, sample_id)
+    with reading(path):
+        check_columns(table, numbers=["sample_id", *faces.aus])
+        sample_id, first = _distinct(table["sample_id"])
+        row = _find(faces.sample_id, sample_id)
     if row is None:
         raise UserError(f"{path} lacks faces that {cell.path} has: delete both and run the ladder again")
     return _per_au(table, faces.aus, first[row], np.float64)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.face_data import CLEAN, FaceDataModule
-from data_modules.files import write_arrays
+from data_modules.files import reading, write_arrays
 
 Predict = Callable[[FaceBatch], Tensor]  # -> probabilities (B, A)
 _CERTAIN = 1e-6  # probabilities nearer to 0 or 1 than this count as this
@@ -32,8 +32,11 @@ def saliency_maps(
             maps.append(_gradient_maps(predict, on_device, data.grid).cpu().numpy())
         arrays = {"sample_id": np.concatenate(ids), "saliency": np.concatenate(maps)}
         write_arrays(path, {**arrays, "made_by": np.array(made_by)})
-    with np.load(path) as kept:
-        return dict(zip(kept["sample_id"].tolist(), kept["saliency"]))
+    with reading(path), np.load(path) as kept:
+        known = dict(zip(kept["sample_id"].tolist(), kept["saliency"], strict=True))
+        if {*known} != {*data.store.column("sample_id")[getattr(data.split, split)].tolist()}:
+            raise ValueError("its faces are others")
+        return known
 
 
 def _gradient_maps(predict: Predict, batch: FaceBatch, grid: int) -> Tensor:

@@ -1,11 +1,13 @@
 """Score an AU table of any model, made anywhere, by this project's metrics and threshold rules."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.files import check_folder, folder_aside, write_parquet
+from data_modules.files import check_folder, file_hash, folder_aside, write_parquet
+from fau_mae.evaluation.made_by import claim, refuse_others
 from fau_mae.evaluation.names import CLEAN_KIND
 from fau_mae.evaluation.predictions import AU_COLUMN
 from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
@@ -27,7 +29,8 @@ def evaluate_predictions(
     visibility; without any, the threshold is .5. `fau-mae report` takes `out` like an experiment.
 
     Raises:
-        UserError: a file cannot be read, a column is missing, or a value is not what its column says.
+        UserError: a file cannot be read, a column is missing, a value is not what its column says, or `out` holds
+            another table's predictions.
     """
     check_folder(out, [table] if labels is None else [table, labels])
     frame = _read(table)
@@ -37,7 +40,10 @@ def evaluate_predictions(
     if unlabelled := set(frame["sample_id"]) - set(truth.index):
         raise UserError(f"{labels or table} has no labels for sample_id {min(unlabelled)}: add its row")
     rule: ThresholdRule = "by_visibility" if (frame["split"] == "validation").any() else "fixed"
+    made_by = _made_by(table, labels)
+    refuse_others(out, made_by)
     with folder_aside(out) as part:
+        claim(part, made_by)
         for split, rows in frame.groupby("split"):
             _write_split(rows, truth, part / "predictions" / str(split))
         results = score_predictions(
@@ -45,6 +51,14 @@ def evaluate_predictions(
         )
         write_parquet(part / "results.parquet", results)
     return results
+
+
+def _made_by(table: Path, labels: Path | None) -> dict[str, Any]:
+    return {
+        "command": "evaluate-predictions",
+        "table": f"{table.name} {file_hash(table)[:16]}",
+        "labels": None if labels is None else f"{labels.name} {file_hash(labels)[:16]}",
+    }
 
 
 def _read(path: Path) -> pd.DataFrame:

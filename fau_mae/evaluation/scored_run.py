@@ -13,13 +13,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_modules.errors import UserError
-from data_modules.files import read_parquet
+from data_modules.files import ANEW, check_columns, read_parquet, reading
 from fau_mae import metrics
 from fau_mae.evaluation.bootstrap import REPLICATES, Bootstrap
 from fau_mae.evaluation.curves import Curves
+from fau_mae.evaluation.made_by import refuse_retrained
 from fau_mae.evaluation.predictions import list_cells, read_labels, read_predictions, read_regions
 from fau_mae.evaluation.regions import hidden_visible_f1
 from fau_mae.evaluation.scoring import (
+    METRICS,
     ScoredCell,
     ThresholdRule,
     Thresholds,
@@ -27,10 +29,13 @@ from fau_mae.evaluation.scoring import (
     results_table,
     scored_cells,
 )
-from fau_mae.run_folder import fold_folder
+from fau_mae.run_folder import fold_folder, read_memory
 
 Pair = tuple[int, int]  # fold, seed
 Watch = Callable[[Iterable[Any]], Iterable[Any]]  # shows how far a loop is
+
+_TEXTS = ("experiment", "dataset", "method", "mask_source", "kind", "au")
+_NUMBERS = ("fold", "seed", "severity", "n", "positives", "threshold", *METRICS)
 
 CELL = ["method", "mask_source", "kind", "severity"]
 
@@ -138,6 +143,8 @@ def read_run(folder: Path, watch: Watch = iter, replicates: int = REPLICATES) ->
     tests = {pair: one / "predictions" / "test" for pair, one in run.folders.items()}
     if not all(test.is_dir() for test in tests.values()):
         return run
+    for one in run.folders.values():
+        refuse_retrained(one)
     chosen = {
         key: rows.set_index("au")["threshold"] for key, rows in results.groupby(["fold", "seed", *CELL])
     }
@@ -146,6 +153,10 @@ def read_run(folder: Path, watch: Watch = iter, replicates: int = REPLICATES) ->
         faces = read_predictions(cell.path, labels[pair])
         if (key := (*pair, *cell[:4])) not in chosen:
             raise UserError(f"{cell.path} is not in results.parquet: score the experiment again")
+        if lacking := set(faces.aus) - set(chosen[key].index):
+            raise UserError(
+                f"{folder / 'results.parquet'} lacks {min(lacking)}, which {cell.path} has: {ANEW}"
+            )
         thresholds = chosen[key].loc[list(faces.aus)].to_numpy(np.float64)
         run.add(ScoredCell(pair[0], pair[1], cell, faces, thresholds, read_regions(cell, faces)))
     return run
@@ -154,9 +165,16 @@ def read_run(folder: Path, watch: Watch = iter, replicates: int = REPLICATES) ->
 def read_results(folder: Path) -> pd.DataFrame:
     """The results table of a run's folder. Raises `UserError` if there is none."""
     path = folder / "results.parquet"
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{folder} holds no results.parquet: give the folder of a finished experiment")
-    return read_parquet(path)
+    results = read_parquet(path)
+    memory = read_memory(folder)
+    with reading(path):
+        check_columns(results, _TEXTS, _NUMBERS)
+        pairs = {*zip(results["fold"].tolist(), results["seed"].tolist())}
+        if memory is not None and memory.done and pairs != {(fold, seed) for fold, seed in memory.done}:
+            raise ValueError("its folds and seeds are not those of run.json")
+    return results
 
 
 def run_folders(folder: Path, results: pd.DataFrame) -> dict[Pair, Path]:

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_modules.files import read_json, read_parquet, read_yaml
+from data_modules.files import check_columns, read_json, read_parquet, read_yaml, reading
 from fau_mae.evaluation.comparison import difference_table, summary_table
 from fau_mae.evaluation.curves import Curves, MethodKey
 from fau_mae.evaluation.names import CLEAN_KIND, kind_key, method_key, stage_key
 from fau_mae.evaluation.scored_run import CELL, ScoredRun
 from fau_mae.evaluation.scoring import METRICS
-from fau_mae.run_folder import read_memory
+from fau_mae.run_folder import read_logged, read_memory
 
 CURVE_VALUES = 150_000  # points of training curves in one page, shared by its experiments
 CURVE_POINTS = 200  # points kept of each training curve, where that many fit
 EXAMPLE_BYTES = 4_000_000  # pictures in one page, shared by its experiments
 EXAMPLES_PER_RUN = 4
+_WITHOUT = "delete it: the page does without"
 
 
 def experiment_data(run: ScoredRun, name: str, share: float) -> dict[str, Any]:
@@ -156,24 +157,45 @@ def _stages(folders: list[Path], room: int) -> list[dict[str, Any]]:
     points = max(20, min(CURVE_POINTS, room // max(columns, 1)))
     stages = []
     for (folder, config), table in zip(found, tables):
-        cost = config.with_name("cost.json")
-        settings = _flat(read_yaml(config) or {}) if folder == folders[0] else None
+        settings = _settings(config) if folder == folders[0] else None
         stages.append(
             {
                 "run": folder.name,
                 "stage": config.parent.name,
                 "settings": settings,
                 "curves": _curves(table, points),
-                "cost": read_json(cost) if cost.is_file() else {},
+                "cost": _cost(config.with_name("cost.json")),
             }
         )
     return stages
 
 
+def _settings(config: Path) -> dict[str, str]:
+    values = read_yaml(config)
+    with reading(config, "put a copy back, or delete it: the page then leaves that stage out"):
+        if not isinstance(values, dict) or not values:
+            raise ValueError("it holds no settings")
+        return _flat(values)
+
+
+def _cost(path: Path) -> dict[str, float | str]:
+    """What a training took; empty where that is not said."""
+    if not path.exists():
+        return {}
+    cost = read_json(path, _WITHOUT)
+    with reading(path, _WITHOUT):
+        for name, value in cost.items():
+            if name != "device" and not (type(value) in (int, float) and math.isfinite(value)):
+                raise ValueError(f"{name} is {value!r}")
+        if not isinstance(cost.get("device", ""), str):
+            raise ValueError("its device is no text")
+    return cost
+
+
 def _mask_quality(folders: list[Path]) -> list[dict[str, Any]]:
     """How well the masks of `blind` rows were estimated (see mask_quality.py), mean over the runs that say so."""
     paths = [folder / "predictions" / "test" / "mask_quality.parquet" for folder in folders]
-    tables = [read_parquet(path) for path in paths if path.is_file()]
+    tables = [_quality_of(path) for path in paths if path.exists()]
     if not tables:
         return []
     means = pd.concat(tables).groupby(["kind", "severity"], sort=False, as_index=False).mean()
@@ -181,6 +203,13 @@ def _mask_quality(folders: list[Path]) -> list[dict[str, Any]]:
         {"k": row.kind, "s": row.severity, "auroc": _number(row.patch_auroc), "iou": _number(row.iou)}
         for row in means.itertuples()
     ]
+
+
+def _quality_of(path: Path) -> pd.DataFrame:
+    table = read_parquet(path)
+    with reading(path):
+        check_columns(table, ["kind"], ["severity", "patch_auroc", "iou"])
+    return table
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, str]:
@@ -193,9 +222,7 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, str]:
 
 def _training_table(path: Path) -> pd.DataFrame:
     """Lightning's sparse CSV: step and one column per metric that is a number."""
-    if not path.is_file() or not path.stat().st_size:
-        return pd.DataFrame({"step": []})
-    table = pd.read_csv(path)
+    table = read_logged(path, _WITHOUT)
     return table[["step", *table.select_dtypes(np.number).columns.difference(["step", "epoch"])]]
 
 
@@ -218,9 +245,15 @@ def _examples(folder: Path, room: int) -> list[dict[str, Any]]:
     (`student-blind`), and labels {AU: 1 / 0 / -1}.
     """
     path = folder / "predictions" / "test" / "examples.parquet"
-    if not path.is_file():
+    if not path.exists():
         return []
     table = read_parquet(path)
+    with reading(path):
+        return _chosen_examples(table, room)
+
+
+def _chosen_examples(table: pd.DataFrame, room: int) -> list[dict[str, Any]]:
+    check_columns(table, ["kind", "probabilities", "labels", "jpeg"], ["severity", "sample_id"])
     if "reconstruction" not in table:
         table["reconstruction"] = None
     size = table["jpeg"].map(len) + table["reconstruction"].map(lambda jpeg: len(jpeg or b""))

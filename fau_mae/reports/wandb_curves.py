@@ -13,7 +13,7 @@ import pandas as pd
 import wandb
 from PIL import Image
 
-from data_modules.files import read_parquet, write_text
+from data_modules.files import check_columns, read_parquet, reading, write_text
 from fau_mae import tracking
 from fau_mae.evaluation.scored_run import Pair, ScoredRun
 from fau_mae.evaluation.scoring import with_shared_clean
@@ -108,14 +108,17 @@ def may_show(dataset: str) -> bool:
 def _faces(folder: Path) -> dict[float, dict[str, list[wandb.Image]]]:
     """Example faces by severity and kind, each with what is true and what every method says above .5."""
     path = folder / "predictions" / "test" / "examples.parquet"
-    if not path.is_file():
+    if not path.exists():
         return {}
     faces: dict[float, dict[str, list[wandb.Image]]] = {}
-    for row in read_parquet(path).itertuples():
-        with Image.open(BytesIO(row.jpeg)) as picture:
-            image = wandb.Image(picture, caption=_caption(row))
-        by_kind = faces.setdefault(float(row.severity), {})
-        by_kind.setdefault(f"occlusion/{row.kind}/faces", []).append(image)
+    table = read_parquet(path)
+    with reading(path):
+        check_columns(table, ["kind", "probabilities", "labels", "jpeg"], ["severity"])
+        for row in table.itertuples():
+            with Image.open(BytesIO(row.jpeg)) as picture:
+                image = wandb.Image(picture, caption=_caption(row))
+            by_kind = faces.setdefault(float(row.severity), {})
+            by_kind.setdefault(f"occlusion/{row.kind}/faces", []).append(image)
     return faces
 
 

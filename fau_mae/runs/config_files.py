@@ -7,13 +7,10 @@ keys over them. A file is looked up beside the one that names it, then among the
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from jsonargparse import get_loader
 
 from data_modules.errors import UserError
-from data_modules.files import read_text
-
-_MOST_VALUES = 20_000  # of a file, aliases followed: more is a mistake, or meant to fill the memory
+from data_modules.files import read_yaml
 
 
 class Config(NamedTuple):
@@ -70,25 +67,10 @@ def find_file(name: str, folders: tuple[Path, ...], asked_by: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = read_value(read_text(path))
-    except (OSError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+    values = read_yaml(path, read_value)
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no settings: write `key: value` lines")
-    if _count(values) > _MOST_VALUES:
-        raise UserError(f"{path} holds more than {_MOST_VALUES} values: is it a config?")
     return values
-
-
-def _count(values: Any) -> int:
-    """How many values there are, every alias counted where it stands; stops soon after too many."""
-    todo, seen = [values], 0
-    while todo and seen <= _MOST_VALUES:
-        value = todo.pop()
-        seen += 1
-        todo += list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    return seen
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -38,13 +38,16 @@ from fau_mae.losses import AULossConfig
 from fau_mae.models.au_model import AUModelConfig
 from fau_mae.models.backbone.decoders import MAEConfig
 from fau_mae.models.detectors import DetectorConfig
-from fau_mae.run_folder import FINISHED, last_checkpoint
+from fau_mae.run_folder import FINISHED, last_checkpoint, mark_finished, read_logged
 from fau_mae.runs.divergence import Divergence
 from fau_mae.runs.interruption import Interruption, WholeFilesIO, epoch_checkpoints
 from fau_mae.runs.plan import complete
 from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
 
+_BEGIN_ANEW = (
+    "delete it and run the same command again; its curves begin anew"  # the cure of a damaged metrics.csv
+)
 _STRICT = {"exit_on_error": False}
 # Nested under a model's init_args and under data.
 OPTION_GROUPS = (
@@ -153,7 +156,7 @@ class StageCLI(LightningCLI):
                 if isinstance(logger, WandbLogger):
                     tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
             if self._trained_as_configured():
-                write_text(Path(self.config.fit.out) / FINISHED, "")
+                mark_finished(Path(self.config.fit.out))
             for requeued in Path(self.config.fit.out).glob("hpc_ckpt_*.ckpt"):  # Lightning's, on Slurm
                 requeued.unlink()
 
@@ -245,13 +248,17 @@ def _set_metrics_aside(out: Path) -> None:
     """Lightning's CSV logger starts an empty file; keep what an interrupted training of this stage has logged."""
     metrics = out / "metrics.csv"
     if metrics.exists() and not os.environ.get("LOCAL_RANK"):
+        read_logged(
+            metrics, _BEGIN_ANEW
+        )  # a damaged one is said before the training, not when the parts are joined
         metrics.rename(out / f"metrics.part{len(list(out.glob('metrics.part*.csv')))}.csv")
 
 
 def _join_metrics(out: Path) -> None:
     """One metrics.csv of all parts; steps that were repeated after an interruption count once, the last time."""
     parts = [*sorted(out.glob("metrics.part*.csv")), out / "metrics.csv"]
-    tables = [pd.read_csv(part) for part in parts if part.exists() and part.stat().st_size]
+    tables = [read_logged(part, _BEGIN_ANEW) for part in parts]
+    tables = [table for table in tables if len(table)]
     if not tables:
         return
     for i, table in enumerate(tables[:-1]):

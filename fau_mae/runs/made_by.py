@@ -1,39 +1,74 @@
 """Which predictions of a fold still fit what is asked for now; those that do not are taken away.
 
-`predictions/made-by.json` says how the predictions beside it were made: fill, ladder, and per method its stages and
-the trainings they came from. The ladder is not the training: another rung or method costs its own predictions alone.
+Their note (see `fau_mae.evaluation.made_by`) says fill, ladder, faces, and per method its stages and the trainings they
+came from. The ladder is not the training: another rung or method costs its own predictions alone.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data_modules.files import read_json, write_json
+from data_modules.errors import UserError
+from data_modules.face_data import FaceDataModule
+from data_modules.files import reading, write_json
+from fau_mae.evaluation.made_by import NOTE, faces_of, read_note, retrained
+from fau_mae.evaluation.predictions import SPLITS, list_cells
+from fau_mae.evaluation.scored_run import read_results, run_folders
+from fau_mae.run_folder import read_metrics, training_id
 from fau_mae.runs.experiment import Experiment, stages_of
 
-SPLITS = ("validation", "test")
 
+def keep_what_fits(folder: Path, experiment: Experiment, data: FaceDataModule) -> None:
+    """Remove what another ladder, fill, method, training or store left, and note down what is made by what now.
 
-def keep_what_fits(folder: Path, experiment: Experiment) -> None:
-    """Remove what another ladder, fill, method or training left in `folder`, and note down what it is made by now."""
+    Raises `UserError` where another command's predictions lie.
+    """
     place = folder / "predictions"
-    note = place / "made-by.json"
-    now = _made_by(folder, experiment)
-    before = read_json(note) if note.is_file() else {}
+    now = _made_by(folder, experiment) | {"faces": faces_of(data)}
+    before = read_note(place) or {}
     if before == now:
         return
+    if before and not {"methods", "rungs", "fill"} <= before.keys():
+        raise UserError(f"{place} holds predictions of another command: move them elsewhere, or delete them")
     if place.is_dir():
-        _remove(place, before, now)
-    write_json(note, now)
+        with reading(place / NOTE, f"delete {place}, then run the same command again"):
+            _remove(place, before, now)
+    write_json(place / NOTE, now)
 
 
 def is_made(folder: Path, experiment: Experiment) -> bool:
     """Whether the predictions of a fold are those that are asked for, all of them: example faces are written last."""
-    note, last = folder / "predictions" / "made-by.json", folder / "predictions" / "test" / "examples.parquet"
-    return last.is_file() and note.is_file() and read_json(note) == _made_by(folder, experiment)
+    place = folder / "predictions"
+    note = read_note(place) or {}
+    known = {key: value for key, value in note.items() if key != "faces"}
+    return (place / "test" / "examples.parquet").is_file() and known == _made_by(folder, experiment)
+
+
+def stands(out: Path) -> bool:
+    """Whether the tables of a run that was finished are there, and the predictions behind them those of its stages.
+
+    Predictions may be gone as a whole. Raises `UserError` for a damaged table.
+    """
+    if not all((out / name).is_file() for name in ("results.parquet", "folds.csv", "metrics.json")):
+        return False
+    results = read_results(out)
+    read_metrics(out)
+    keys = ["fold", "seed", "method", "mask_source", "kind", "severity"]
+    scored = set(results[keys].itertuples(index=False, name=None))
+    for pair, folder in run_folders(out, results).items():
+        if not (folder / "predictions").is_dir():
+            continue
+        if retrained(folder):
+            return False
+        for split in SPLITS:
+            place = folder / "predictions" / split
+            there = {(*pair, *cell[:4]) for cell in list_cells(place)}
+            own = {key for key in scored if key[:2] == pair}
+            if there != own or not (place / "labels.parquet").is_file():
+                return False
+    return True
 
 
 def _made_by(folder: Path, experiment: Experiment) -> dict[str, Any]:
@@ -47,21 +82,21 @@ def _made_by(folder: Path, experiment: Experiment) -> dict[str, Any]:
     values = {
         "fill": ladder["fill"],
         "rungs": rungs,
-        "detector": [detector, *_trainings(folder, [detector])] if detector else None,
+        "detector": _trainings(folder, [detector]) if detector else None,
         "methods": methods,
     }
     return json.loads(json.dumps(values))
 
 
-def _trainings(folder: Path, stages: Iterable[str]) -> list[str]:
-    """What tells one training of a stage from another, which took another time: "" where there is none yet."""
-    costs = [folder / stage / "cost.json" for stage in stages]
-    return [hashlib.sha256(cost.read_bytes()).hexdigest()[:16] if cost.is_file() else "" for cost in costs]
+def _trainings(folder: Path, stages: Iterable[str]) -> dict[str, str]:
+    """Stage -> what tells one training of it from another; "" where there is none yet."""
+    return {stage: training_id(folder / stage) for stage in stages}
 
 
 def _remove(place: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Take away from `place` what `before` made and `now` would make otherwise, or not at all."""
-    if before.get("fill") != now["fill"]:  # or nobody knows how they were made
+    others = ("fill", "faces")
+    if any(before.get(key) != now[key] for key in others):  # or nobody knows how they were made
         shutil.rmtree(place)
         return
     was, methods = before["methods"], now["methods"]
@@ -79,5 +114,7 @@ def _remove(place: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
                 cell.stem not in now["rungs"] or (looks in other and cell.stem.startswith("saliency-"))
             ):
                 cell.unlink()
+        if looks in other:
+            (folder / "saliency.npz").unlink(missing_ok=True)
     for name in ("examples.parquet", "mask_quality.parquet"):  # of all rungs and methods; soon made again
         (place / "test" / name).unlink(missing_ok=True)

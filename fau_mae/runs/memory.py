@@ -53,6 +53,8 @@ def remembered(out: Path, experiment: Experiment, training: dict[str, Any]) -> R
         raise UserError(
             f"{out} holds the experiment {memory.name!r}, not {experiment.name!r}: use another --out"
         )
+    if not memory.training:
+        raise UserError(f"{out / 'run.json'} does not say how its stages were trained: use another --out")
     if changed := _changes(out, memory.training, training):
         raise UserError(
             f"{out} was made with {'; '.join(changed[:3])}{' …' if len(changed) > 3 else ''}: use another --out, or "

@@ -40,11 +40,19 @@ class StagePlan:
         if self.is_done:
             return "done"
         if (last := last_checkpoint(self.folder)).exists():
-            import torch
-
-            reached = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-            return f"resumes in epoch {reached['epoch']} after step {reached['global_step']}"
+            return f"resumes {_reached(last)}"
         return "to do"
+
+
+def _reached(last: Path) -> str:
+    """Where a training goes on from. A damaged checkpoint is said here, as `fit` will refuse it."""
+    import torch
+
+    try:
+        reached = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+        return f"in epoch {reached['epoch']} after step {reached['global_step']}"
+    except Exception:  # torch raises half a dozen kinds for a file that is no checkpoint
+        return f"nowhere: {last} is damaged; delete it, or put a copy back"
 
 
 def wiring(

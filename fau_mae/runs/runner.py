@@ -13,12 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import Stopped, UserError
-from data_modules.files import read_json, read_yaml, remove_folder
+from data_modules.files import check_file, remove_folder
 from data_modules.locks import locked
-from fau_mae.run_folder import FINISHED, RunMemory, fold_folder, last_checkpoint, targets_folder, write_memory
+from fau_mae.run_folder import (
+    FINISHED,
+    RunMemory,
+    fold_folder,
+    last_checkpoint,
+    read_metrics,
+    targets_folder,
+    trained_with,
+    write_memory,
+)
 from fau_mae.runs import schema
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from
-from fau_mae.runs.made_by import keep_what_fits
+from fau_mae.runs.made_by import keep_what_fits, stands
 from fau_mae.runs.memory import remembered, tested_of, training_of
 from fau_mae.runs.overrides import effective, with_overrides
 from fau_mae.runs.plan import StagePlan, dry_run, plan_stage, plan_stages
@@ -74,6 +83,7 @@ def run_experiment(request: Request, dry: bool = False) -> None:
     finished = memory is not None and all(
         getattr(memory, key) == value for key, value in (sums_up | {"tested": tested}).items()
     )
+    finished = finished and stands(out)
     if dry:
         dry_run(experiment, out, store, pairs, request.store is None, finished, request.stage)
         return
@@ -137,12 +147,14 @@ def _do_all(
 ) -> None:
     """Everything that is not done, then the tables; `now` is None where all is done."""
     from fau_mae import tracking
-    from fau_mae.runs.summary import print_tables, summarise
+    from fau_mae.runs.summary import OUTPUTS, print_tables, summarise
 
     agent = tracking.take_agent_run()
     if now is None:
         print(f"{experiment.name}: everything is done already")
     else:
+        for name in OUTPUTS:
+            check_file(out / name)
         _check_source(experiment, out, store)
         _check_settings(plan_stages(experiment, out, store, *pairs[0]))
         with locked(out, wait=True):
@@ -159,7 +171,7 @@ def _do_all(
             write_memory(out, dataclasses.replace(now, **sums_up))
     print_tables(out)
     if agent:
-        tracking.log_to_agent_run(agent, out, read_json(out / "metrics.json"))
+        tracking.log_to_agent_run(agent, out, read_metrics(out))
     if line := tracking.sync_line(out):
         print(line)
 
@@ -265,9 +277,9 @@ def _test(experiment: Experiment, folder: Path) -> None:
     from fau_mae.evaluation import methods as makers
     from fau_mae.evaluation.ladder import rungs, walk_ladder
 
-    keep_what_fits(folder, experiment)
-    trained = read_yaml(folder / experiment.first_stage() / "config.yaml")["data"]
+    trained = trained_with(folder / experiment.first_stage())
     data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig(fill=experiment.ladder["fill"]))
+    keep_what_fits(folder, experiment, data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     methods = []
     for name, method in experiment.compared().items():

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.errors import UserError
-from data_modules.files import read_parquet, write_csv, write_parquet
+from data_modules.files import write_csv, write_parquet
+from fau_mae.evaluation.scored_run import read_results
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trials, trial_words
 from fau_mae.tracking import sync_line
 
@@ -24,9 +25,9 @@ def summarise(sweep: Sweep) -> None:
     """
     trials = read_trials(sweep.folder)
     tables = [
-        read_parquet(path).assign(trial=trial.name, **_columns(trial.parameters))
+        read_results(trial.folder).assign(trial=trial.name, **_columns(trial.parameters))
         for trial in trials
-        if (path := trial.folder / "results.parquet").is_file()
+        if (trial.folder / "results.parquet").exists()
     ]
     if tables:
         write_parquet(sweep.folder / "results.parquet", pd.concat(tables, ignore_index=True))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from data_modules.errors import UserError
-from data_modules.files import read_json, read_text, read_yaml, write_json, write_text
+from data_modules.files import read_json, read_text, read_yaml, reading, write_json, write_text
 from fau_mae.runs.config_files import experiments_root
 from fau_mae.sweeps.distributions import Distribution, read_distribution
 
@@ -30,6 +30,7 @@ _KEYS = (
 )  # fmt: skip
 _MOST_TRIALS = 100_000
 PLACE = "{trial}"  # in `--out`: the trial's own folder
+_STATES = ("waiting", "running", "finished", "stopped", "failed")
 METHODS = ("grid", "random", "bayes")
 _MACROS = ("args", "args_no_hyphens", "args_no_equals", "args_no_boolean_flags")
 
@@ -266,7 +267,15 @@ def create_trial(folder: Path, number: int, parameters: Mapping[str, Any]) -> Tr
 
 def read_trial(folder: Path) -> Trial:
     """The trial in `folder`, as far as it got."""
-    return Trial(folder, **read_json(folder / "trial.json"))
+    path, cure = folder / "trial.json", f"delete {folder}: the same command runs that trial anew"
+    values = read_json(path, cure)
+    with reading(path, cure):
+        trial = Trial(folder, **values)
+        if type(trial.number) is not int or not isinstance(trial.parameters, dict):
+            raise ValueError("its number or parameters are of another kind")
+        if trial.state not in _STATES or not isinstance(trial.value, int | float | None):
+            raise ValueError(f"its state is {trial.state!r}, its value {trial.value!r}")
+    return trial
 
 
 def read_trials(folder: Path) -> list[Trial]:
@@ -287,6 +296,8 @@ def claim_folder(sweep: Sweep, path: Path) -> None:
     copy = sweep.folder / "sweep.yaml"
     if copy.is_file():
         old, new = (read_yaml(file) for file in (copy, path))
+        if not isinstance(old, dict):
+            raise UserError(f"{copy} is damaged: put a copy of {path} there, or use another --out")
         if changed := [key for key in {*old, *new} - {"run_cap"} if old.get(key) != new.get(key)]:
             raise UserError(
                 f"{sweep.folder} holds trials of a file with another {', '.join(sorted(changed))}: "

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_modules.files import open_log, read_json, read_yaml
-from fau_mae.run_folder import FINISHED, last_checkpoint
+from data_modules.files import open_log, read_yaml
+from fau_mae.run_folder import FINISHED, last_checkpoint, read_metrics, trained_with
 from fau_mae.runs.processes import die_with_parent
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trial, trial_words
 
@@ -61,8 +61,7 @@ class TrialProcess:
     def values(self) -> list[float]:
         """The metric as logged so far: one value per validation of a stage, one of a whole run."""
         if self._sweep.stage == "run":
-            path = self._out / "metrics.json"
-            found = read_json(path).get(self._sweep.metric) if path.is_file() else None
+            found = read_metrics(self._out).get(self._sweep.metric)
             return [] if found is None else [float(found)]
         return logged_values(self._out, self._sweep.metric)
 
@@ -90,11 +89,10 @@ class TrialProcess:
         return words
 
     def _evaluation_words(self) -> list[str] | None:
-        config = read_yaml(self._out / "config.yaml")
-        if config["model"]["class_path"].endswith("MAEPretraining"):
+        store = str(trained_with(self._out)["store"])
+        if read_yaml(self._out / "config.yaml")["model"]["class_path"].endswith("MAEPretraining"):
             return None
         checkpoint = last_checkpoint(self._out)
-        store = str(config["data"]["store"])
         return [
             "evaluate",
             "--checkpoint",
@@ -137,7 +135,7 @@ def logged_values(out: Path, metric: str) -> list[float]:
     """A stage's metric, epoch by epoch, over all parts of an interrupted training; the last word on an epoch counts."""
     values: dict[int, float] = {}
     for path in [*sorted(out.glob("metrics.part*.csv")), out / "metrics.csv"]:
-        with suppress(FileNotFoundError, pd.errors.EmptyDataError, pd.errors.ParserError):  # being written
+        with suppress(FileNotFoundError, ValueError):  # being written
             table = pd.read_csv(path)
             if metric in table:
                 rows = table[["epoch", metric]].dropna()

@@ -6,7 +6,11 @@ pretrained weights that timm fetches: `timm:vit_base_patch16_224.mae`, `hf-hub:O
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +29,7 @@ from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import MaskedEncoder
 from fau_mae.models.detectors import DetectorConfig, build_detector
 from fau_mae.models.detectors.token_detector import TokenDetector
+from fau_mae.run_folder import LAST
 from fau_mae.weights.by_au import pick_aus, rows_of
 from fau_mae.weights.description import KINDS, Description
 from fau_mae.weights.foreign import load_decoder, load_encoder
@@ -48,18 +53,21 @@ class LoadedAUModel(NamedTuple):
 def load_au_model(path: Path) -> LoadedAUModel:
     """The AU model of a `Teacher` or `Student` checkpoint. Raises `UserError` for any other file."""
     about, state = read_own(path, "au")
-    model = AUModel(cast(AUModelConfig, about.net), about.faces)
+    with _described(path):
+        model = AUModel(cast(AUModelConfig, about.net), about.faces)
     load_all(model, under(state, "model."), path)
     if prevalence := about.data.get("prevalence"):
-        model.set_prior(prevalence)
+        with _described(path):
+            model.set_prior(prevalence)
     return LoadedAUModel(model.eval(), about)
 
 
 def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
     """Encoder and decoder of an `MAEPretraining` checkpoint, in eval mode. Raises `UserError` for any other file."""
     about, state = read_own(path, "mae")
-    encoder = MaskedEncoder(about.net, about.faces)
-    decoder = build_decoder(encoder, cast(MAEConfig, about.net))
+    with _described(path):
+        encoder = MaskedEncoder(about.net, about.faces)
+        decoder = build_decoder(encoder, cast(MAEConfig, about.net))
     load_all(encoder, under(state, "encoder."), path)
     load_all(decoder, under(state, "decoder."), path)
     return encoder.eval(), decoder.eval()
@@ -68,7 +76,8 @@ def load_mae(path: Path) -> tuple[MaskedEncoder, MaskedDecoder]:
 def load_detector(path: Path) -> TokenDetector:
     """The model of an `OcclusionDetector` checkpoint, in eval mode. Raises `UserError` for any other file."""
     about, state = read_own(path, "detector")
-    detector = build_detector(cast(DetectorConfig, about.net), about.faces)
+    with _described(path):
+        detector = build_detector(cast(DetectorConfig, about.net), about.faces)
     load_all(detector, under(state, "model."), path)
     return detector.eval()
 
@@ -154,16 +163,62 @@ def _read(source: str) -> tuple[Description | None, dict[str, Tensor]]:
         return None, _fetch(source)
     path = Path(source)
     if not path.is_file():
-        raise UserError(
-            f"checkpoint {path} does not exist: run the stage that makes it, or name another file"
-        )
+        raise UserError(f"checkpoint {path} {_missing(path)}")
     try:
         said, state = _read_file(path)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
-        raise UserError(f"{path} is not a fau_mae checkpoint ({type(error).__name__})") from error
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise UserError(
+            f"{path} is not a fau_mae checkpoint ({_fault(path, error)}){_whole_one(path)}"
+        ) from error
     if (name := not_finite(state)) is not None:
         raise UserError(f"{path}: weight {name} is not finite, its training diverged: use another checkpoint")
     return None if said is None else Description.from_dict(said, source), state
+
+
+def _missing(path: Path) -> str:
+    """What a user may have meant by a path at which there is no file."""
+    for inside in (path / "checkpoints" / LAST, path / LAST):
+        if inside.is_file():
+            return f"is a folder: name the file, such as {inside}"
+    if path.is_dir():
+        return "is a folder: name a checkpoint file"
+    return "does not exist: run the stage that makes it, or name another file"
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """What is wrong with a file that cannot be read, in a word or two."""
+    if not path.stat().st_size:
+        return "it is empty"
+    if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+        return "it holds pickled Python objects, which are never loaded as they may run code; save its weights alone"
+    return type(error).__name__
+
+
+def _whole_one(path: Path) -> str:
+    """The other checkpoint of the same stage, where that one can be read."""
+    for name in (LAST, "best.ckpt"):
+        other = path.with_name(name)
+        if path.name in (LAST, "best.ckpt") and other != path and other.is_file():
+            with suppress(Exception):
+                if _read_file(other)[0] is not None:
+                    return f"; {other} is whole: name that one"
+    return ""
+
+
+@contextmanager
+def _described(path: Path) -> Iterator[None]:
+    """A description that no model can be built from, whatever its building raises, is one line."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise UserError(
+            f"{path} describes no model that there is ({reason}): use another checkpoint"
+        ) from error
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
@@ -171,18 +226,21 @@ def _read_file(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             described = (file.metadata() or {}).get("fau_mae")
         return json.loads(described) if described else None, load_file(path)
-    with torch.serialization.safe_globals([argparse.Namespace]):  # MAE's code keeps its options beside
+    with (
+        warnings.catch_warnings(),
+        torch.serialization.safe_globals([argparse.Namespace]),
+    ):  # MAE's own options
+        warnings.simplefilter("ignore")  # of old formats
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     return checkpoint.get("fau_mae"), _weights_of(checkpoint)
 
 
 def _weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    for key in ("state_dict", "model"):
-        if isinstance(checkpoint.get(key), dict):
-            return checkpoint[key]
-    if not all(isinstance(value, Tensor) for value in checkpoint.values()):
+    inside = (checkpoint[key] for key in ("state_dict", "model") if isinstance(checkpoint.get(key), dict))
+    weights = next(inside, checkpoint)
+    if not weights or not all(isinstance(n, str) and isinstance(v, Tensor) for n, v in weights.items()):
         raise ValueError("no weights")
-    return checkpoint
+    return weights
 
 
 def _fetch(name: str) -> dict[str, Tensor]:

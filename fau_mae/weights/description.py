@@ -25,6 +25,20 @@ CONFIGS: dict[str, type[BackboneConfig]] = {
 UNSAID: dict[str, dict[str, Any]] = {"mae": {"decoder": "full", "target": "pixels"}}
 
 
+_DATA = (
+    "dataset",
+    "preset",
+    "fingerprint",
+    "fold",
+    "num_folds",
+    "val_share",
+    "seed",
+    "train",
+    "validation",
+    "test",
+)
+
+
 @dataclass(frozen=True)
 class Description:
     """What a checkpoint says of itself, under its key `fau_mae`.
@@ -64,15 +78,18 @@ class Description:
             if "layers" in recipe:
                 recipe["layers"] = tuple(recipe["layers"])
             faces["regions"] = tuple(tuple(region) for region in faces["regions"])
+            data = dict(plain["data"])
+            if data and (lacking := [key for key in _DATA if key not in data]):
+                raise KeyError(lacking[0])
             return cls(
                 plain["kind"],
                 CONFIGS[plain["kind"]](**recipe),
                 FaceShape(**faces),
                 tuple(plain["aus"]),
                 plain["uses_mask"],
-                dict(plain["data"]),
+                data,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{source} is of another version of this project: train it again ({error})"
             ) from None
