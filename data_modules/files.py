@@ -35,10 +35,11 @@ except ImportError:  # not on Windows: what a kill leaves stays there
     fcntl = None  # type: ignore[assignment]
 
 _MOST_VALUES = 20_000  # of a YAML file, aliases followed: more is a mistake, or meant to fill the memory
+_MOST_LEVELS = 50
 LONGEST_NAME = 255  # bytes, on every usual file system
 _PART_NAME = re.compile(rf"\.(.*)\.\d+-[0-9a-f]{{8}}{re.escape(PART)}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+_FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that a spreadsheet computes
 ANEW = (
     "delete it, then run the command that made it again"  # the cure of a damaged file that can be made anew
 )
@@ -107,19 +108,24 @@ def read_yaml(path: Path, load: Callable[[str], Any] | None = None) -> Any:
         values = (load or yaml.safe_load)(read_text(path))
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
-    if _count(values) > _MOST_VALUES:
-        raise UserError(f"{shown(path)} holds more than {_MOST_VALUES} values: is it a config?")
+    if not _is_config(values):
+        raise UserError(
+            f"{shown(path)} holds more than {_MOST_VALUES} values, or {_MOST_LEVELS} levels: is it a config?"
+        )
     return values
 
 
-def _count(values: Any) -> int:
-    """How many values there are, every alias counted where it stands; stops soon after too many."""
-    todo, seen = [values], 0
-    while todo and seen <= _MOST_VALUES:
-        value = todo.pop()
+def _is_config(values: Any) -> bool:
+    """Whether there are as few values and levels as in any config, every alias counted where it stands."""
+    todo, seen = [(values, 0)], 0
+    while todo:
+        value, level = todo.pop()
         seen += 1
-        todo += list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    return seen
+        if seen > _MOST_VALUES or level > _MOST_LEVELS:
+            return False
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        todo += [(one, level + 1) for one in inside]
+    return True
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -244,7 +250,7 @@ def write_arrays(path: Path, arrays: "Mapping[str, np.ndarray]") -> None:
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """A table without its index, safe to open in a spreadsheet."""
-    table = table.copy()
+    table = table.rename(columns=safe_cell)
     for name in table:
         if table[name].dtype.kind not in "biufcmM":  # texts
             table[name] = table[name].map(safe_cell)
@@ -261,7 +267,7 @@ def table_writer(path: Path, header: Sequence[str]) -> Iterator[Callable[[Iterab
     """A CSV file row by row, safe to open in a spreadsheet: a function that takes one row."""
     with aside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(header)
+        rows.writerow(map(safe_cell, header))
         yield lambda row: rows.writerow([safe_cell(cell) for cell in row])
 
 
@@ -315,6 +321,19 @@ def check_file(out: Path, inputs: Iterable[Path] = ()) -> None:
                     f"{shown(out)} would replace a file of the input {shown(given)}: name a new file"
                 )
         _refuse_unwritable(target.parent)
+
+
+def check_ours(out: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Refuse, before any work, to replace a file that something else made; an empty one holds nothing to lose."""
+    with _told(out):
+        if not out.is_file() or not out.stat().st_size:
+            return
+        try:
+            ours = is_ours(out)
+        except (ValueError, KeyError, TypeError, UserError):  # of another format
+            ours = False
+        if not ours:
+            raise UserError(f"{shown(out)} is there already and not of this command: name a new file")
 
 
 def check_folder(out: Path, inputs: Iterable[Path] = (), inside: bool = True) -> None:

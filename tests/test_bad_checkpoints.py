@@ -57,13 +57,13 @@ SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no description": (lambda p: edited(p, lambda c: c.update(fau_mae="au")), "another version"),
     "no kind": (described("kind", value=None), "another version"),
     "an unknown kind": (described("kind", value="diffusion"), "another version"),
-    "an unknown size": (described("recipe", "size", value="huge"), "describes no model"),
+    "an unknown size": (described("recipe", "size", value="giant"), "net.size is 'giant'"),
     "a size that is a list": (described("recipe", "size", value=[1]), "describes no model"),
     "a grid of words": (described("faces", "grid", value="four"), "describes no model"),
     "no regions": (described("faces", "regions", value=None), "another version"),
     "people unknown": (described("data", "train", value=None), "another version"),
     "data that is a list": (described("data", value=[1]), "another version"),
-    "a prevalence too few": (described("data", "prevalence", value=[0.5]), "describes no model"),
+    "a prevalence too few": (described("data", "prevalence", value=[0.5]), "prevalence of 1 AUs"),
 }
 METADATA = {
     "{": "JSONDecodeError",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_modules.errors import UserError
-from data_modules.files import check_file, write_json
+from data_modules.files import check_file, check_ours, read_json, write_json
 from fau_mae import tracking
 from fau_mae.evaluation.scored_run import read_results
 
@@ -26,6 +26,7 @@ def make_dashboard(
     """
     if spec is not None:
         check_file(spec, runs)
+        check_ours(spec, lambda path: {"displayName", "spec"} <= read_json(path).keys())
     try:
         from fau_mae.reports.workspace import build_workspace, specification
     except ImportError as error:

@@ -12,7 +12,7 @@ from data_modules.files import check_file, read_text, write_csv, write_text
 from fau_mae.evaluation.bootstrap import REPLICATES
 from fau_mae.evaluation.scored_run import ScoredRun, Watch, read_run
 from fau_mae.evaluation.scoring import KEYS
-from fau_mae.reports.markdown import ablation_table, comparison_tables
+from fau_mae.reports.markdown import ablation_table, comparison_tables, escaped
 from fau_mae.run_folder import RunMemory, read_memory
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
@@ -102,13 +102,13 @@ def _section(run: ScoredRun, name: str, memory: RunMemory) -> str:
     """Heading, what was run on whom, tables."""
     results = run.results
     facts = [
-        f"data: {', '.join(sorted(results['dataset'].unique()))}",
+        f"data: {escaped(', '.join(sorted(results['dataset'].unique())))}",
         *_seeds_and_folds(results),
         f"{len(run.people)} test people, {len(run.faces)} test faces",
         f"{results['au'].nunique() - 1} action units",
         f"thresholds {', '.join(sorted(results['threshold_rule'].unique()))}",
     ]
-    parts = [f"## {name}", "; ".join(facts) + "."]
+    parts = [f"## {escaped(name)}", "; ".join(facts) + "."]
     if line := _command(memory):
         parts.append(f"`{line}`")
     macro = results[results["au"] == "macro"]

@@ -1,5 +1,6 @@
 """The tables of one experiment in Markdown: figures with intervals, paired differences, ablations."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -56,8 +57,8 @@ def ablation_table(curves: Curves, ablations: Collection[str]) -> str:
     for own in [*told, *(key for key in _ordered(curves) if key.method in ablations and key != base)]:
         gaps = _gaps(curves, own, base) if told and own != base else {}
         cells = [(_mean(curves, own, *column), _gap(gaps, column[0], None, column[1])) for column in columns]
-        rows.append([*own, *(text for pair in cells for text in pair)])
-    heads = [(f"`{kind}` {TITLES[metric]}", f"− {base.method}") for kind, metric in columns]
+        rows.append([*_cells(own), *(text for pair in cells for text in pair)])
+    heads = [(f"`{kind}` {TITLES[metric]}", f"− {escaped(base.method)}") for kind, metric in columns]
     return _table(["method", "mask", *(text for pair in heads for text in pair)], rows)
 
 
@@ -80,7 +81,7 @@ def _figures(curves: Curves, own: MethodKey, kind: str, metric: str) -> list[str
         _estimate(interval(curves.at(own, *cell, metric))) if curves.has(own, *cell) else MISSING
         for cell in cells
     ]
-    return [*own, *found, _mean(curves, own, kind, metric)]
+    return [*_cells(own), *found, _mean(curves, own, kind, metric)]
 
 
 def _mean(curves: Curves, own: MethodKey, kind: str, metric: str) -> str:
@@ -131,8 +132,13 @@ def _gap(gaps: Gaps, kind: str, severity: float | None, metric: str) -> str:
     return _estimate(found, signed=True) if found else MISSING
 
 
+def _cells(key: MethodKey) -> list[str]:
+    return [escaped(word) for word in key]
+
+
 def _name(key: MethodKey) -> str:
-    return key.method if key.mask_source == "none" else f"{key.method} ({key.mask_source})"
+    name = escaped(key.method)
+    return name if key.mask_source == "none" else f"{name} ({key.mask_source})"
 
 
 def _shares(severities: Iterable[float]) -> list[str]:
@@ -159,3 +165,8 @@ def _number(value: float, signed: bool = False) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rule = [":--" if i == 0 else "--:" for i in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def escaped(text: str) -> str:
+    """A name as Markdown shows it, whatever it is made of: no markup, no HTML, no end of a cell or line."""
+    return re.sub(r"([\\`*<>|\[\]#~])|\b_|_\b", r"\\\g<0>", " ".join(text.split()))

@@ -14,12 +14,13 @@ from typing import Any
 
 from data_modules.errors import UserError
 from data_modules.facs import AUS, au_name
-from data_modules.files import check_file, read_text, write_text
+from data_modules.files import check_file, check_ours, read_text, write_text
 from fau_mae import __version__
 from fau_mae.evaluation.names import looks
 from fau_mae.evaluation.scored_run import ScoredRun
 from fau_mae.reports.page_data import differences, experiment_data
 
+_TITLE = b"<title>AU recognition under occlusion</title>"  # by which a page of ours is known
 SCRIPTS = ("charts.js", "tables.js", "results.js", "faces.js", "training.js", "page.js")
 
 
@@ -48,6 +49,7 @@ def check_page(out: Path) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: the name must end in .html")
     check_file(out)
+    check_ours(out, lambda page: _TITLE in page.read_bytes()[:2000])
 
 
 def _render(page: dict[str, Any]) -> str:

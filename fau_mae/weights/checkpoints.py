@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, cast
 
 import timm
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from data_modules.errors import UserError
-from data_modules.files import check_file, write_bytes
+from data_modules.files import check_file, check_ours, write_bytes
 from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.backbone.decoders import MAEConfig, build_decoder
 from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder
@@ -142,9 +142,18 @@ def _fill_encoder(
 def save_weights(checkpoint: Path, out: Path) -> None:
     """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place."""
     check_file(out, [checkpoint])
+    check_ours(out, _is_described)
     about, state = read_own(checkpoint)
     tensors = {name: value.contiguous() for name, value in state.items()}
     write_bytes(out, serialize(tensors, metadata={"fau_mae": json.dumps(about.to_dict())}))
+
+
+def _is_described(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return "fau_mae" in (file.metadata() or {})
+    except SafetensorError:
+        return False
 
 
 def read_own(path: Path, kind: str | None = None) -> tuple[Description, dict[str, Tensor]]:
@@ -167,7 +176,9 @@ def _read(source: str) -> tuple[Description | None, dict[str, Tensor]]:
     try:
         said, state = _read_file(path)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
-        if isinstance(error, OSError) and error.errno:
+        if (
+            isinstance(error, OSError) and error.filename is not None
+        ):  # else torch's own reader could not seek
             raise
         raise UserError(
             f"{path} is not a fau_mae checkpoint ({_fault(path, error)}){_whole_one(path)}"
@@ -212,8 +223,10 @@ def _described(path: Path) -> Iterator[None]:
     """A description that no model can be built from, whatever its building raises, is one line."""
     try:
         yield
-    except (UserError, MemoryError):
+    except MemoryError:
         raise
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise UserError(

@@ -81,6 +81,8 @@ class Description:
             data = dict(plain["data"])
             if data and (lacking := [key for key in _DATA if key not in data]):
                 raise KeyError(lacking[0])
+            if "prevalence" in data and len(data["prevalence"]) != len(plain["aus"]):
+                raise ValueError(f"prevalence of {len(data['prevalence'])} AUs, not of {len(plain['aus'])}")
             return cls(
                 plain["kind"],
                 CONFIGS[plain["kind"]](**recipe),
@@ -89,6 +91,8 @@ class Description:
                 plain["uses_mask"],
                 data,
             )
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{source} is of another version of this project: train it again ({error})"
