@@ -104,10 +104,11 @@ def read_yaml(path: Path, load: Callable[[str], Any] | None = None) -> Any:
     """
     import yaml
 
-    try:
-        values = (load or yaml.safe_load)(read_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
+    with reading(path, "name another file, or put a copy back"):
+        try:
+            values = (load or yaml.safe_load)(read_text(path))
+        except (yaml.YAMLError, RecursionError) as error:
+            raise UserError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
     if not _is_config(values):
         raise UserError(
             f"{shown(path)} holds more than {_MOST_VALUES} values, or {_MOST_LEVELS} levels: is it a config?"

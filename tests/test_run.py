@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 from conftest import TINY
-from fixtures_damage import DAMAGES
 from fixtures_datasets import write_disfa
 from fixtures_results import count_reads
 from fixtures_wandb import offline_records, summary
@@ -255,67 +254,6 @@ def test_the_ladder_is_not_the_training(
         scores = other[other["method"] == name]["auroc"].to_numpy()
         np.testing.assert_array_equal(scores, mean[mean["method"] == was]["auroc"].to_numpy())
     assert (out / "run.json").read_text().count("ladder.fill=mean") == 1
-
-
-def test_a_spoilt_table_is_named_and_made_anew(
-    fau_mae: FauMae,
-    tiny_store: FaceStore,
-    done: Path,
-    tmp_path: Path,
-    capsys,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Of a finished run: tables, and the predictions behind them; no stage is trained again."""
-    shutil.copytree(done, out := tmp_path / "r")
-    monkeypatch.setattr(runner, "_launch", lambda *_: _cut())
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    names = ("results.parquet", "folds.csv", "metrics.json")
-    whole = {name: (out / name).read_bytes() for name in names}
-    for name in names:
-        for how, damage in DAMAGES.items():
-            if (how, name) in {("cut short", "folds.csv"), ("other names", "metrics.json")}:  # still a table
-                continue
-            damage(out / name)
-            assert run(fau_mae, tiny_store, out) == 2, (how, name)
-            (line,) = capsys.readouterr().err.strip().splitlines()
-            assert str(out / name) in line and ("delete it" in line or "UTF-8" in line), (how, line)
-            (out / name).rmdir() if (out / name).is_dir() else (out / name).unlink()
-            (out / name).write_bytes(whole[name])
-        (out / name).unlink()
-        assert run(fau_mae, tiny_store, out) == 0
-        assert {name: (out / name).read_bytes() for name in names} == whole
-    for cell in ("test/student-oracle/patches-0.50", "validation/clean-none/none-0.00", "test/labels"):
-        (out / "fold1-seed0" / "predictions" / f"{cell}.parquet").unlink()
-        assert run(fau_mae, tiny_store, out) == 0
-        assert (out / "fold1-seed0" / "predictions" / f"{cell}.parquet").is_file()
-        assert {name: (out / name).read_bytes() for name in names} == whole
-
-
-def test_a_stage_trained_again_has_its_predictions_made_anew(
-    fau_mae: FauMae,
-    tiny_store: FaceStore,
-    done: Path,
-    tmp_path: Path,
-    capsys,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    shutil.copytree(done, out := tmp_path / "r")
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    before = pd.read_parquet(out / "results.parquet")
-    stage = out / "fold1-seed0" / "augmented"
-    assert (
-        fau_mae("fit", "--config", stage / "config.yaml", "--model.init_args.optim.lr=0.1", "--out", stage)
-        == 0
-    )
-    assert fau_mae("report", out, "--out", "r.html") == 2
-    assert f"{stage} was trained again" in capsys.readouterr().err
-    assert run(fau_mae, tiny_store, out) == 0
-    after = pd.read_parquet(out / "results.parquet")
-    same = [before[before["method"] != "augmented"], after[after["method"] != "augmented"]]
-    pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in same))
-    scores = (table.query("method == 'augmented'")["auroc"].to_numpy() for table in (before, after))
-    assert not np.allclose(*scores, equal_nan=True)
-    assert fau_mae("report", out, "--out", "r.html") == 0
 
 
 def test_a_stage_that_has_not_begun_may_change(
