@@ -8,10 +8,9 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_modules.errors import UserError
-from data_modules.face_data import FaceDataModule
 from data_modules.files import reading, write_json
 from fau_mae.evaluation.made_by import NOTE, faces_of, read_note, retrained
 from fau_mae.evaluation.predictions import SPLITS, list_cells
@@ -19,8 +18,11 @@ from fau_mae.evaluation.scored_run import read_results, run_folders
 from fau_mae.run_folder import read_metrics, training_id
 from fau_mae.runs.experiment import Experiment, stages_of
 
+if TYPE_CHECKING:  # a dry run loads no torch
+    from data_modules.face_data import FaceDataModule
 
-def keep_what_fits(folder: Path, experiment: Experiment, data: FaceDataModule) -> None:
+
+def keep_what_fits(folder: Path, experiment: Experiment, data: "FaceDataModule") -> None:
     """Remove what another ladder, fill, method, training or store left, and note down what is made by what now.
 
     Raises `UserError` where another command's predictions lie.
