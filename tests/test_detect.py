@@ -1,6 +1,9 @@
 """`detect_files`: pictures, folders and videos to an AU table and overlays."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -102,3 +105,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path: Path, name: str, con
         detect([path], tmp_path / "out")
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
     assert {path.name for path in tmp_path.iterdir()} <= {name}
+
+
+def test_code_kept_for_shapes_is_bounded() -> None:
+    """Pictures of many sizes would else fill memory: `python benchmarks/media.py` measures it."""
+    script = (
+        "import os; from fau_mae import cli; name = 'ONEDNN_PRIMITIVE_CACHE_CAPACITY'\n"
+        "cli.main = lambda: print(os.environ.get(name)) or 0; cli.entry()"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ONEDNN")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert 0 < int(done.stdout) < 256
