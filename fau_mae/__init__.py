@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from fau_mae.evaluation.evaluate import evaluate
     from fau_mae.inference.predictor import Predictor, load
     from fau_mae.models.au_model import AUModelConfig
+    from fau_mae.models.backbone.decoders import MAEConfig
     from fau_mae.tasks import MAEPretraining, OcclusionDetector, Student, Teacher
 
 __version__ = "0.1.0"
 _HOMES = {
     "AUModelConfig": "fau_mae.models.au_model",
     "FaceDataModule": "data_modules.face_data",
+    "MAEConfig": "fau_mae.models.backbone.decoders",
     "MAEPretraining": "fau_mae.tasks",
     "OcclusionConfig": "data_modules.occlusion.config",
     "OcclusionDetector": "fau_mae.tasks",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "AUModelConfig",
     "FaceDataModule",
+    "MAEConfig",
     "MAEPretraining",
     "OcclusionConfig",
     "OcclusionDetector",

@@ -1,1 +1,1 @@
-"""The masked autoencoder: stems make tokens of patches, the encoder reads them, the decoder makes pixels again."""
+"""The masked autoencoder: stems make tokens of patches, the encoder reads them, decoders tell what is hidden."""
