@@ -59,7 +59,7 @@ def test_the_offline_wandb_run_holds_metrics_and_the_whole_config(
 @pytest.mark.parametrize(
     ("stage", "more"),
     [
-        ("pretrain", []),
+        ("pretrain", ["--model.init_args.net.decoder=cross", "--model.init_args.net.target=both"]),
         (
             "augmented",
             ["--model.init_args.net.drop_path=0.3", "--model.init_args.net.head_options.dropout=0.2"],

@@ -35,9 +35,9 @@ class MAEConfig(BackboneConfig):
         target: what is predicted of a hidden patch: normalised `pixels`, oriented `gradients`, or `both`.
     """
 
-    decoder: str = "cross"
+    decoder: str = "full"
     decoder_options: dict[str, Any] = field(default_factory=dict)
-    target: str = "both"
+    target: str = "pixels"
 
 
 def build_decoder(encoder: MaskedEncoder, config: MAEConfig) -> MaskedDecoder:
