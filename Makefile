@@ -1,4 +1,5 @@
-# make demo: the whole idea on rendered faces. make test: the tests. Both set everything up first.
+# make demo: the whole idea on rendered faces. make test: the tests. make bench: docs/performance.md, with RUN=FOLDER of
+# a finished run one plot more. All set everything up first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,4 +32,4 @@ check: setup
 	$(BIN)/mypy benchmarks
 
 bench: setup
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/performance.py $(if $(RUN),--run $(RUN))
