@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow check bench
+.PHONY: setup demo foundation test test-slow check bench
 
 setup: $(VENV)/.ready
 
@@ -15,6 +15,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/fau-mae run quickstart
+
+# The weights that come with the package: hours on a CPU. PHOTOS=stores/a,stores/b: stores of photographs to read too.
+foundation: setup
+	$(BIN)/fau-mae run foundation $(if $(PHOTOS),--set 'data.unlabelled=[$(PHOTOS)]')
+	$(BIN)/fau-mae save runs/foundation --half --out fau_mae/weights/shipped
 
 # Two test processes of one thread each: more threads than cores would only wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile

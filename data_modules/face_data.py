@@ -5,142 +5,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from data_modules.augment import FaceAugmentation
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.facs import au_region
 from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
-from data_modules.occlusion.apply import KINDS, donor_of, occlude
 from data_modules.occlusion.config import OcclusionConfig
-from data_modules.occlusion.fill import FILLS
-from data_modules.occlusion.sampler import LadderSampler, SampleKey, SeverityBatchSampler
-from data_modules.occlusion.spec import OcclusionSpec, token_visibility
+from data_modules.occlusion.sampler import LadderSampler, SeverityBatchSampler
+from data_modules.occlusion.spec import OcclusionSpec
+from data_modules.stores.face_dataset import FaceDataset
+from data_modules.stores.joined import JoinedStores
 from data_modules.stores.store import FaceStore
-from data_modules.streams import keyed_generator
 
 CLEAN = OcclusionSpec("none", 0.0)
-MIXED = "mixed"  # a fill of its own for each face
-
-
-class FaceDataset(Dataset[FaceBatch]):
-    """Faces of a store under an occlusion; a key is (row of the store, `OcclusionSpec`).
-
-    `room`: bytes of pictures that are kept once they are decoded, for whoever reads each of them several times.
-    """
-
-    def __init__(
-        self,
-        store: FaceStore,
-        size: int,
-        grid: int,
-        fill: str,
-        augmentation: FaceAugmentation | None,
-        room: int = 0,
-    ):
-        self.store, self.size, self.grid, self.fill = store, size, grid, fill
-        self.augmentation = augmentation
-        self.sample_ids = store.column("sample_id")
-        self.labels, self.intensity = store.column("labels"), store.column("intensity")
-        self.subjects = np.unique(store.column("subject"), return_inverse=True)[1]
-        self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
-        self._kept: dict[int, np.ndarray] = {}
-        self._room = room
-
-    def withhold(self, rows: np.ndarray) -> None:
-        """Take the labels and intensities of these rows for unknown."""
-        self.labels, self.intensity = self.labels.copy(), self.intensity.astype(np.float32)
-        self.labels[rows], self.intensity[rows] = -1, np.nan
-
-    def __getitem__(self, key: SampleKey) -> FaceBatch:
-        """One face: the fields of a batch without B."""
-        return FaceBatch(*(column[0] for column in self.__getitems__([key])))
-
-    def __getitems__(self, keys: Sequence[SampleKey]) -> FaceBatch:
-        """A whole batch, as `DataLoader` asks for it: every picture is written once, where the batch has it.
-
-        `image` and `clean` are one tensor when no face of the batch is hidden.
-        """
-        rows = np.array([index for index, _ in keys])
-        clean = np.empty((len(keys), 3, self.size, self.size), np.uint8)
-        hides = any(spec.kind != "none" and spec.severity > 0 for _, spec in keys)
-        image = np.empty_like(clean) if hides else clean
-        visible = np.ones((len(keys), self.grid**2), bool)  # (B, N), True = visible
-        for place, (index, spec) in enumerate(keys):
-            landmarks = self._landmarks(index) if hides else None
-            face = self._picture(index)
-            if self.augmentation is not None:
-                face, landmarks = self.augmentation(face, landmarks, spec.seed, int(self.sample_ids[index]))
-            _write_planes(face, clean[place])
-            if hides:
-                shown, pixels = self._hide(face, landmarks, index, spec)
-                _write_planes(shown, image[place])
-                visible[place] = token_visibility(pixels, self.grid)
-        clean_tensor = torch.from_numpy(clean)
-        return FaceBatch(
-            image=torch.from_numpy(image) if hides else clean_tensor,
-            clean=clean_tensor,
-            visible=torch.from_numpy(visible),
-            labels=torch.from_numpy(self.labels[rows].astype(np.int8)),
-            intensity=torch.from_numpy(self.intensity[rows].astype(np.float32)),
-            subject=torch.from_numpy(self.subjects[rows]),
-            sample_id=torch.from_numpy(self.sample_ids[rows]),
-        )
-
-    def _hide(
-        self, face: np.ndarray, landmarks: np.ndarray | None, index: int, spec: OcclusionSpec
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Picture (H, W, 3) and visible pixels (H, W), True = visible, of a face under `spec`."""
-        fill = self.fill
-        if fill == MIXED:
-            draws = keyed_generator("fill", spec.seed, int(self.sample_ids[index]))
-            fill = FILLS[int(draws.integers(len(FILLS)))]
-        wants_donor = fill == "donor" or KINDS[spec.kind].needs == "donor"
-        return occlude(
-            face,
-            spec,
-            int(self.sample_ids[index]),
-            grid=self.grid,
-            landmarks=landmarks,
-            fill=fill,
-            donor=self._donor(index, spec) if wants_donor else None,
-            aus=self.store.info.aus,  # all of them: a choice by label would tell the label
-            saliency=self.saliency.get(int(self.sample_ids[index])),
-            preset=self.store.info.preset,
-        )
-
-    def _picture(self, index: int) -> np.ndarray:
-        """The stored crop at the size asked for, (H, W, 3)."""
-        if (kept := self._kept.get(int(index))) is not None:
-            return kept
-        image = self.store.image(index)
-        if image.shape[0] != self.size:
-            image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        if image.nbytes <= self._room:
-            self._room -= image.nbytes
-            image.flags.writeable = False  # it is many readers'
-            self._kept[int(index)] = image
-        return image
-
-    def _landmarks(self, index: int) -> np.ndarray | None:
-        """Its landmarks in that picture's pixels, (P, 2)."""
-        landmarks = self.store.landmarks(index)
-        return None if landmarks is None else landmarks * (self.size / self.store.info.size)
-
-    def _donor(self, index: int, spec: OcclusionSpec) -> np.ndarray:
-        """The face that a `donor` fill or `other_face` shows; keyed, so the same on every machine."""
-        chosen = donor_of(spec, int(self.sample_ids[index]), int(self.subjects[index]), self.subjects)
-        return self._picture(chosen)
-
-
-def _write_planes(picture: np.ndarray, planes: np.ndarray) -> None:
-    """Picture (H, W, 3) into `planes` (3, H, W); several times faster than a transposed copy."""
-    cv2.split(picture, list(planes))
 
 
 def _as_it_is(batch: Any) -> FaceBatch:
@@ -173,6 +55,8 @@ class FaceDataModule(L.LightningDataModule):
         seed: of validation subjects, shuffling, augmentation and training masks.
         occlusion: see `OcclusionConfig`.
         labels: of whom labels are used; see `LabelConfig`.
+        unlabelled: further stores, whose faces take part without labels where `labels.with_unlabelled` is set; people
+            that validate or test this fold are left out. Any size and AUs, the same crop preset.
 
     `faces` says what a model of these faces must fit: the shape of a `FaceShape`. `aus`: their numbers, in order.
     """
@@ -191,6 +75,7 @@ class FaceDataModule(L.LightningDataModule):
         seed: int = 0,
         occlusion: OcclusionConfig = OcclusionConfig(),  # noqa: B008 - frozen
         labels: LabelConfig = LabelConfig(),  # noqa: B008 - frozen
+        unlabelled: Sequence[Path] = (),
     ):
         super().__init__()
         self.store = FaceStore(store)
@@ -209,6 +94,8 @@ class FaceDataModule(L.LightningDataModule):
         split = split_rows(self.store, fold, num_folds, val_share, seed)
         self.labelled = labelled_rows(self.store, split.train, labels, seed)
         self.split: Split = split if labels.with_unlabelled else split._replace(train=self.labelled)
+        self.unlabelled = [FaceStore(path) for path in unlabelled] if labels.with_unlabelled else []
+        self._joined = JoinedStores(self.store, self.unlabelled)
         self._train_sampler: SeverityBatchSampler | None = None
         self._entry = (0, 0)  # epoch and step that training starts at
 
@@ -236,10 +123,11 @@ class FaceDataModule(L.LightningDataModule):
         """Whether any training face has a known intensity of any AU."""
         return bool((~np.isnan(self.store.column("intensity")[self.labelled])).any())
 
-    def dataset(self, augment: bool, room: int = 0) -> FaceDataset:
-        """Its faces, decoded anew each time but for `room` bytes of them."""
+    def dataset(self, augment: bool, room: int = 0, further: bool = False) -> FaceDataset:
+        """Its faces, `further` those of unlabelled stores; decoded anew each time but for `room` bytes of them."""
+        stores = self._joined if further else JoinedStores(self.store)
         augmentation = FaceAugmentation() if augment else None
-        dataset = FaceDataset(self.store, self.image_size, self.grid, self.occlusion.fill, augmentation, room)
+        dataset = FaceDataset(stores, self.image_size, self.grid, self.occlusion.fill, augmentation, room)
         dataset.saliency = self.saliency
         if len(unlabelled := np.setdiff1d(self.split.train, self.labelled)):
             dataset.withhold(unlabelled)
@@ -277,14 +165,29 @@ class FaceDataModule(L.LightningDataModule):
         )
         sampler.resume_at(*self._entry)
         self._train_sampler = sampler
-        return self._loader(self.dataset(self.augment), sampler)
+        return self._loader(self.dataset(self.augment, further=True), sampler)
 
     def _repeated(self) -> np.ndarray:
         """The training rows, the labelled ones as often as `labels.share` asks for."""
-        rest = len(self.split.train) - len(self.labelled)
-        wanted = self.labels.share / (1 - self.labels.share) * rest
+        places = range(len(self.unlabelled))
+        rows = np.concatenate(
+            [self.split.train, *(self._joined.rows_of(place, self._kept_apart(place)) for place in places)]
+        )
+        wanted = self.labels.share / (1 - self.labels.share) * (len(rows) - len(self.labelled))
         more = max(1, int(np.ceil(wanted / len(self.labelled)))) - 1
-        return np.concatenate([self.split.train, np.tile(self.labelled, more)])
+        return np.concatenate([rows, np.tile(self.labelled, more)])
+
+    def _kept_apart(self, place: int) -> set[str]:
+        """People of an unlabelled store that this fold validates or tests, by name."""
+        if self.unlabelled[place].info.population != self.store.info.population:
+            return set()
+        apart = np.concatenate([self.split.validation, self.split.test])
+        return set(self.store.column("subject")[apart].tolist())
+
+    def read_unlabelled(self) -> Iterator[tuple[FaceStore, set[str]]]:
+        """Every store that is read without labels, and the names of the people who are."""
+        for place, store in enumerate(self.unlabelled):
+            yield store, set(store.column("subject").tolist()) - self._kept_apart(place)
 
     def val_dataloader(self) -> DataLoader:
         return self.ladder_dataloader("validation", self.occlusion.val_spec)

@@ -37,6 +37,7 @@ def prepare_folder(
     *,
     labels: Path | None = None,
     name: str = "folder",
+    licence: str | None = None,
     size: int = 224,
     preset: str = "canonical",
     min_face: int = 40,
@@ -46,10 +47,11 @@ def prepare_folder(
 ) -> FaceStore:
     """Pictures and videos below `root`, with the table `labels` or without -> a store named `name`.
 
-    `min_face`: side in pixels of the smallest face looked for. Files that the table names and that are
-    missing or unreadable, and frames without a face, are counted and listed in `skipped.csv`; files that are
-    no picture or video, hidden, reached twice by links, or not in the table, are counted. Raises `UserError`
-    for a missing root or table, and for all that `read_table` refuses.
+    `licence`: of the pictures, with the attribution it asks for; model cards repeat it. `min_face`: side in
+    pixels of the smallest face looked for. Files that the table names and that are missing or unreadable, and
+    frames without a face, are counted and listed in `skipped.csv`; files that are no picture or video, hidden,
+    reached twice by links, or not in the table, are counted. Raises `UserError` for a missing root or table,
+    and for all that `read_table` refuses.
     """
     root = Path(root)
     if not root.is_dir():
@@ -68,7 +70,9 @@ def prepare_folder(
     jobs = {
         subject: _job(root, str(subject), rows, aus) for subject, rows in table.groupby("subject", sort=True)
     }
-    options = {"labels": labels.name if labels is not None else ""}
+    options = {"labels": labels.name if labels is not None else ""} | (
+        {"licence": licence} if licence else {}
+    )
     counts = {reason: number for reason, number in sorted(left_out.items()) if number}
     return prepare_store(
         Source(jobs, read_frames, state_of),

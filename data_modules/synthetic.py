@@ -68,6 +68,25 @@ def prepare_synthetic(
         raise explain(error, out) or error from error
 
 
+def to_render(
+    identities: int,
+    frames: int,
+    size: int,
+    seed: int,
+    first_identity: int = 0,
+    style: str = "bp4d",
+    clips: bool = False,
+    **_: Any,
+) -> tuple[StoreInfo, set[str]]:
+    """What `prepare_synthetic` makes of these options: the store's description, and the names of its people.
+
+    A person is a seed and a number: stores of other seeds, or of other ranges of numbers, share nobody.
+    """
+    _check_counts(identities, frames, size, seed, first_identity, None)
+    people = {subject_name(number) for number in range(first_identity, first_identity + identities)}
+    return _store_info(identities, frames, size, seed, first_identity, style, clips), people
+
+
 def subject_name(number: int) -> str:
     """`12` -> `"S00012"`."""
     return f"S{number:05d}"

@@ -17,6 +17,7 @@ from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from data_modules.folds import LabelConfig
+from data_modules.occlusion.config import OcclusionConfig
 from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.methods import Method, with_blind
 from fau_mae.models.au_model import AUModelConfig
@@ -99,7 +100,11 @@ def test_few_labels_run_to_their_table(fau_mae: FauMae, tiny_store: FaceStore, t
     run = ["run", "synthetic_scarce", "--store", tiny_store.path, "--out", tmp_path / "r", *SMALL_RUN]
     assert fau_mae(*run, "--set", "data.labels.subjects=2") == 0
     results = pd.read_parquet(tmp_path / "r/results.parquet")
-    assert set(results["method"]) == {"clean", "reconstruct", "augmented", "dropped", "student"}
+    told = results.groupby("mask_source")["method"].agg(set).to_dict()
+    assert told == {
+        "none": {"clean", "augmented", "augmented_distilled"},
+        "oracle": {"reconstruct", "dropped", "self_trained", "student"},
+    }
 
 
 def module(store: FaceStore, labels: LabelConfig = LabelConfig()) -> FaceDataModule:  # noqa: B008 - frozen
@@ -177,6 +182,63 @@ def test_intensities_teach_where_no_label_is_known(tiny_store: FaceStore) -> Non
     losses = student._losses(batch, None)
     assert losses["intensity"].item() == pytest.approx(labelled.item()) and labelled > 0
     assert losses["au"].item() == 0
+
+
+def answering(data: FaceDataModule, **options) -> Student:
+    """A student whose teacher is the model that it starts as."""
+    torch.manual_seed(0)
+    student = Student(AUModelConfig("nano", "gradient", layers=(-1,)), **options)
+    student._trainer = SimpleNamespace(
+        datamodule=data, ckpt_path=None, strategy=None, estimated_stepping_batches=9, global_step=0
+    )
+    student.configure_model()
+    student._teacher = [student.model]
+    return student.eval()
+
+
+@pytest.mark.parametrize("sure", [0.5, 0.52])
+def test_pseudo_labels_stand_in_for_unknown_labels_alone(tiny_store: FaceStore, sure: float) -> None:
+    student = answering(module(tiny_store), pseudo_labels=sure)
+    labels = torch.randint(-1, 2, (40, 7), dtype=torch.int8)
+    answers = 0.5 + 0.05 * torch.randn(40, 7)
+    filled = student._filled(labels, answers)
+    assert filled.dtype == labels.dtype and torch.equal(filled[labels >= 0], labels[labels >= 0])
+    for value, there in ((1, answers >= sure), (0, (answers <= 1 - sure) & (answers < sure))):
+        assert (filled[there & (labels < 0)] == value).all()
+    left = (filled < 0).sum()
+    assert left == ((labels < 0) & (answers < sure) & (answers > 1 - sure)).sum()
+    assert (left == 0) == (sure == 0.5)
+
+
+def test_a_student_that_is_told_no_mask_reads_every_token(tiny_store: FaceStore) -> None:
+    data = FaceDataModule(
+        tiny_store.path, grid=4, batch_size=4, occlusion=OcclusionConfig(("patches",), (0.5, 0.5), 0.0)
+    )
+    batch = next(iter(data.train_dataloader()))
+    everywhere = batch._replace(visible=torch.ones_like(batch.visible))
+    for told in (True, False):
+        student = answering(data, uses_mask=told)
+        target = student._target(batch.clean)
+        one, other = (student._losses(faces, target) for faces in (batch, everywhere))
+        assert one.keys() == other.keys() == {"au", "node", "edge", "logit", "loss"}
+        assert all(torch.equal(one[name], other[name]) for name in one) == (not told)
+        assert one["logit"] > 0 and student.about.uses_mask == told
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"uses_mask": False, "views": (0.5,)}, "need a mask"),
+        ({"pseudo_labels": 0.3}, "in 0.5-1"),
+        (
+            {"pseudo_labels": 0.6, "node_weight": 0, "edge_weight": 0, "logit_weight": 0},
+            "model.teacher is missing",
+        ),
+    ],
+)
+def test_a_student_that_cannot_be_is_refused(options: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Student(**options).on_fit_start()
 
 
 @pytest.mark.parametrize("count", [99, -1])

@@ -124,13 +124,13 @@ def test_a_full_disk_ends_no_training(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_run_keeps_answers_where_several_students_share_a_teacher(tmp_path: Path) -> None:
-    experiment = load_experiment("synthetic")
+    experiment, alone = load_experiment("synthetic"), load_experiment("quickstart")
 
     def told(experiment: Experiment) -> set[str]:
         plans = plan_stages(experiment, tmp_path, tmp_path / "store", 1, 0)
         return {plan.name for plan in plans if "--model.init_args.targets" in plan.line}
 
-    assert told(experiment) == set()
+    assert told(alone) == set() and told(experiment) == {"student", "augmented_distilled"}
     students = told(dataclasses.replace(experiment, ablate=True))
     assert {"student", "logit_only", "from_random"} <= students
     assert not students & {"pretrain", "teacher", "augmented", "dropped", "detector"}

@@ -69,6 +69,14 @@ class StoreInfo:
         """How its faces are cropped, one of `faces.alignment.PRESETS`; rendered ones as `canonical`."""
         return str(self.options.get("preset", "canonical"))
 
+    @property
+    def population(self) -> str:
+        """Whose people its subjects' names name: stores of one population share a person where they share a name.
+
+        That is the data set; of rendered faces, with their seed, each of which has people of its own, numbered alike.
+        """
+        return f"{self.dataset} {self.options['seed']}" if "seed" in self.options else self.dataset
+
 
 def sample_id(dataset: str, subject: str, task: str, frame: int) -> int:
     """A 63-bit number that names this frame on every machine; masks are keyed on it."""

@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "--checkpoint",
         type=Path,
         default=None,
-        help="a Teacher or Student checkpoint (default: the student of runs/quickstart)",
+        help="a Teacher or Student checkpoint, or shipped:student (default: the student of runs/quickstart)",
     )
 
 

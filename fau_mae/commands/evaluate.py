@@ -9,7 +9,9 @@ from fau_mae.commands.parser import Commands, add_command
 def add(commands: Commands) -> None:
     """Add `evaluate` to the command line."""
     evaluate = add_command(commands, "evaluate", _evaluate, "the occlusion ladder for any checkpoint")
-    evaluate.add_argument("--checkpoint", type=Path, required=True, help="a Teacher or Student checkpoint")
+    evaluate.add_argument(
+        "--checkpoint", type=Path, required=True, help="a Teacher or Student checkpoint, or shipped:student"
+    )
     evaluate.add_argument("--data", type=Path, required=True, help="a store")
     evaluate.add_argument(
         "--out", type=Path, required=True, help="folder for predictions and results.parquet"

@@ -53,6 +53,16 @@ def add(commands: Commands) -> None:
         "--drop-bad-frames", action="store_true", help="leave out the frames common work calls bad"
     )
 
+    folder = _add_folder(sources)
+    for source in (synthetic, bp4d, disfa, folder):
+        source.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+        source.add_argument("--out", type=Path, required=True, help="folder of the store")
+        source.add_argument(
+            "--check", action="store_true", help="report what is in it, as text and check.html"
+        )
+
+
+def _add_folder(sources: Commands) -> argparse.ArgumentParser:
     folder = add_command(
         sources, "folder", _prepare, "any pictures or videos, with a table of AU labels or none"
     )
@@ -63,13 +73,12 @@ def add(commands: Commands) -> None:
     folder.add_argument(
         "--name", dest="dataset_name", default="folder", help="name of the data set in results"
     )
-
-    for source in (synthetic, bp4d, disfa, folder):
-        source.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
-        source.add_argument("--out", type=Path, required=True, help="folder of the store")
-        source.add_argument(
-            "--check", action="store_true", help="report what is in it, as text and check.html"
-        )
+    folder.add_argument(
+        "--licence",
+        default="",
+        help="of the pictures, with the attribution it asks for; model cards repeat it",
+    )
+    return folder
 
 
 def _add_root(parser: argparse.ArgumentParser, about: str) -> None:

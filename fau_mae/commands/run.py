@@ -29,7 +29,10 @@ def add(commands: Commands) -> None:
     )
     run.add_argument("--root", type=Path, default=None, help="raw files of a licensed data set (bp4d, disfa)")
     run.add_argument(
-        "--mae", type=Path, default=None, help="start from these weights; leaves the pre-training stage out"
+        "--mae",
+        type=Path,
+        default=None,
+        help="start from these weights, a file or shipped:autoencoder; leaves the pre-training stage out",
     )
     run.add_argument("--ablate", action="store_true", help="train and test the experiment's ablations too")
     run.add_argument(

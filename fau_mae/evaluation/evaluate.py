@@ -13,6 +13,7 @@ from fau_mae.evaluation.methods import au_method, fitting_detector, with_blind
 from fau_mae.evaluation.people import data_for
 from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
 from fau_mae.weights.checkpoints import load_au_model
+from fau_mae.weights.shipped import file_of
 
 
 def evaluate(
@@ -47,9 +48,10 @@ def evaluate(
         unknown_people=unknown_people,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = checkpoint.resolve().parent
+    file = file_of(checkpoint)
+    folder = file.resolve().parent
     # Of the stage, or as the file.
-    name = folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
+    name = folder.parent.name if folder.name == "checkpoints" else file.stem
     method = au_method(name, checkpoint, data.aus, device, loaded)
     estimate = fitting_detector(Path(detector), data) if detector else None
     specs = rungs(kinds, severities)

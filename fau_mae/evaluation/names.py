@@ -20,7 +20,9 @@ METHODS = {
     "clean": Look("#6b7280", "#a3adb8", "o"),
     "reconstruct": Look("#b4540a", "#f0954a", "s"),
     "augmented": Look("#0b7a5c", "#45c79f", "^"),
+    "augmented_distilled": Look("#4d7c0f", "#a3d65c", "<"),
     "dropped": Look("#8a4fae", "#c79be6", "D"),
+    "self_trained": Look("#6b4226", "#d3a587", ">"),
     "student": Look("#0a66c2", "#66aef5", "v"),
     "specialist": Look("#b5306f", "#f283b2", "P"),
 }
@@ -33,7 +35,16 @@ OTHERS = (
 )
 MASKS = {"none": "-", "oracle": "-", "blind": "--"}  # line styles
 KINDS = (CLEAN_KIND, "patches", "block", "upper", "lower", "left", "right", "eyes", "mouth")
-STAGES = ("pretrain", "teacher", "augmented", "dropped", "student", "specialist")
+STAGES = (
+    "pretrain",
+    "teacher",
+    "augmented",
+    "augmented_distilled",
+    "dropped",
+    "self_trained",
+    "student",
+    "specialist",
+)
 METRIC_TITLES = {
     "auroc": "AUROC",
     "average_precision": "Average precision",

@@ -29,13 +29,14 @@ def data_for(
 ) -> FaceDataModule:
     """Faces of `store` as the checkpoint reads them, divided so that its test people are new to it.
 
-    On its own data set, known by fingerprint or name, these are the people that its training kept for the test, and
-    thresholds come from those that it validated on; where `fold` is asked for, that fold's, without those it has met.
-    Another data set is divided by its own folds. Raises `UserError` where a checkpoint does not say whom it has met,
-    unless `unknown_people`, and where nobody is left.
+    On its own data set, known by fingerprint or population, these are the people that its training kept for the test,
+    and thresholds come from those that it validated on; where `fold` is asked for, that fold's. Another data set is
+    divided by its own folds. Nobody is tested whom it has met in any way: read with labels or without, or by weights
+    that it started or learnt from. Raises `UserError` where a checkpoint does not say whom it has met, unless
+    `unknown_people`, and where nobody is left.
     """
     asked = {key: value for key, value in (("fold", fold), ("num_folds", num_folds)) if value is not None}
-    divided, met = _as_trained(about, checkpoint, store, unknown_people)
+    divided = _as_trained(about, checkpoint, store, unknown_people)
     data = FaceDataModule(
         store,
         **{**divided, **asked},
@@ -48,43 +49,38 @@ def data_for(
             f"{store} is cropped by {data.preset}, {checkpoint} reads {about.faces.preset}: prepare a store with "
             f"--preset {about.faces.preset}"
         )
-    if met:
-        data.split = _unseen(data, met, bool(asked), checkpoint)
+    if about.is_of(data.store.info) or about.knows(data.store.info):
+        data.split = _unseen(data, about, bool(asked), checkpoint)
     return data
 
 
-def _as_trained(
-    about: Description, checkpoint: Path, store: Path, unknown_people: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the folds, and what the checkpoint says of its people; nothing of either for another data set."""
+def _as_trained(about: Description, checkpoint: Path, store: Path, unknown_people: bool) -> dict[str, Any]:
+    """Settings of the folds; nothing for another data set."""
     if about.data:
-        info, known = FaceStore(store), about.data
-        same = known["fingerprint"] == info.fingerprint
-        if same or known["dataset"] == info.info.dataset:
-            return ({key: known[key] for key in FOLDS} if same else {}), known
-        return {}, {}
+        same = about.data["fingerprint"] == FaceStore(store).fingerprint
+        return {key: about.data[key] for key in FOLDS} if same else {}
     # All that older versions kept of their people.
     beside = checkpoint.resolve().parent.parent / "config.yaml"
     trained = read_yaml(beside) if beside.is_file() else {}
     settings = trained.get("data", {})
     if "store" in settings and Path(settings["store"]).resolve() == store.resolve():
-        return {key: settings[key] for key in FOLDS}, {}
+        return {key: settings[key] for key in FOLDS}
     if unknown_people:
-        return {}, {}
+        return {}
     raise UserError(
         f"{checkpoint} does not say which people it was trained on, as older versions did not: evaluate it in its run "
         "folder on its own store, or add --unknown-people if none of them are in this one"
     )
 
 
-def _unseen(data: FaceDataModule, met: dict[str, Any], asked: bool, checkpoint: Path) -> Split:
+def _unseen(data: FaceDataModule, about: Description, asked: bool, checkpoint: Path) -> Split:
     """The rows to take thresholds from and to test on."""
     subjects = data.store.column("subject").astype(str)
+    seen, kept = about.knows(data.store.info), about.data if about.is_of(data.store.info) else {}
     there = set(subjects)
-    seen = set(met["train"]) | set(met["validation"])
-    own = {split: set(met[split]) & there for split in ("validation", "test")}
+    own = {split: set(kept.get(split, ())) & there for split in ("validation", "test")}
     fold = {split: set(subjects[getattr(data.split, split)]) for split in ("validation", "test")}
-    validation, test = own["validation"], own["test"]
+    validation, test = own["validation"], own["test"] - seen
     if asked or not test:
         test = fold["test"] - seen
         validation = (own["validation"] or fold["validation"] - seen) - test
@@ -95,7 +91,7 @@ def _unseen(data: FaceDataModule, met: dict[str, Any], asked: bool, checkpoint: 
             raise UserError(
                 f"{data.store.path} has nobody {what} whom {checkpoint} has not met: name another --fold or store"
             )
-    return Split(*(_rows(subjects, people) for people in (set(met["train"]), validation, test)))
+    return Split(*(_rows(subjects, people) for people in (seen - validation, validation, test)))
 
 
 def _rows(subjects: np.ndarray, people: Iterable[str]) -> np.ndarray:

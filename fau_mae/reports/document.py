@@ -16,12 +16,12 @@ from fau_mae.reports.markdown import ablation_table, comparison_tables, escaped
 from fau_mae.run_folder import RunMemory, read_memory
 
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-EXPLANATION = f"""\
-From here to the end of the tables, `fau-mae results` writes. Figures: means over action units, folds and seeds, by the
-hidden share of the face; mean: over the shares above 0. In brackets: 95 % interval over test people ({REPLICATES:,}
-draws), which says what other people might have shown, not what training again might have learnt. Mask: `oracle`: told
-the true one; `blind`: estimates it; `none`: uses none. Differences: paired on the same faces and masks; **bold**: the
-interval excludes 0. —: not measured."""
+FIGURES = f"""\
+Figures: means over action units, folds and seeds, by the hidden share of the face; mean: over the shares above 0. In
+brackets: 95 % interval over test people ({REPLICATES:,} draws), which says what other people might have shown, not what
+training again might have learnt. Mask: `oracle`: told the true one; `blind`: estimates it; `none`: uses none.
+Differences: paired on the same faces and masks; **bold**: the interval excludes 0. —: not measured."""
+EXPLANATION = f"From here to the end of the tables, `fau-mae results` writes. {FIGURES}"
 
 
 def write_results(folders: Sequence[Path], out: Path, watch: Watch = iter) -> None:
@@ -45,7 +45,7 @@ def write_results(folders: Sequence[Path], out: Path, watch: Watch = iter) -> No
     sections, figures = [], []
     for folder, name, memory in zip(folders, _names(folders, memories), memories):
         run = read_run(folder, watch)
-        sections.append(_section(run, name, memory))
+        sections.append(section(run, name, memory))
         figures.append(run.results[run.results["au"] == "macro"].assign(experiment=name))
     table = pd.concat(figures, ignore_index=True).drop(columns="checkpoint")
     table = table.sort_values(list(KEYS), kind="stable").round(4)
@@ -98,8 +98,8 @@ def _memory(run: Path) -> RunMemory:
     return memory
 
 
-def _section(run: ScoredRun, name: str, memory: RunMemory) -> str:
-    """Heading, what was run on whom, tables."""
+def section(run: ScoredRun, name: str, memory: RunMemory) -> str:
+    """Heading, what was run on whom, and tables, of one run, in Markdown."""
     results = run.results
     facts = [
         f"data: {escaped(', '.join(sorted(results['dataset'].unique())))}",

@@ -35,7 +35,7 @@ def comparison_tables(curves: Curves, floor: Floor, leave_out: Collection[str]) 
             rows = [_figures(curves, own, kind, metric) for own in compared]
             if metric == "f1":
                 rows.append(_floor_row(curves, floor, kind))
-            parts.append(_table([f"`{kind}`", "mask", "clean", *_shares(curves.ladder(kind)), "mean"], rows))
+            parts.append(table([f"`{kind}`", "mask", "clean", *_shares(curves.ladder(kind)), "mean"], rows))
     if STUDENT in compared:
         if pairs := _pairs(compared):
             parts += ["### Differences, mean over severities", _differences(curves, pairs, kinds)]
@@ -59,7 +59,7 @@ def ablation_table(curves: Curves, ablations: Collection[str]) -> str:
         cells = [(_mean(curves, own, *column), _gap(gaps, column[0], None, column[1])) for column in columns]
         rows.append([*_cells(own), *(text for pair in cells for text in pair)])
     heads = [(f"`{kind}` {TITLES[metric]}", f"− {escaped(base.method)}") for kind, metric in columns]
-    return _table(["method", "mask", *(text for pair in heads for text in pair)], rows)
+    return table(["method", "mask", *(text for pair in heads for text in pair)], rows)
 
 
 def _ordered(curves: Curves) -> list[MethodKey]:
@@ -102,7 +102,7 @@ def _differences(curves: Curves, pairs: Sequence[tuple[MethodKey, MethodKey]], k
         gaps = _gaps(curves, own, rival)
         found = [_gap(gaps, kind, None, metric) for kind in kinds for metric in TITLES]
         rows.append([f"{_name(own)} − {_name(rival)}", *found])
-    return _table(["", *(f"`{kind}` {title}" for kind in kinds for title in TITLES.values())], rows)
+    return table(["", *(f"`{kind}` {title}" for kind in kinds for title in TITLES.values())], rows)
 
 
 def _by_severity(curves: Curves, own: MethodKey, rival: MethodKey, kinds: Sequence[str]) -> str:
@@ -113,7 +113,7 @@ def _by_severity(curves: Curves, own: MethodKey, rival: MethodKey, kinds: Sequen
         for kind in kinds
         for metric, title in TITLES.items()
     ]
-    return _table(["", "", *_shares(ladder), "mean"], rows)
+    return table(["", "", *_shares(ladder), "mean"], rows)
 
 
 def _gaps(curves: Curves, own: MethodKey, rival: MethodKey) -> Gaps:
@@ -162,7 +162,8 @@ def _number(value: float, signed: bool = False) -> str:
     return sign + digits.removeprefix("0")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right."""
     rule = [":--" if i == 0 else "--:" for i in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 

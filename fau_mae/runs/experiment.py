@@ -11,6 +11,7 @@ from typing import Any
 from data_modules.errors import UserError
 from fau_mae.runs import schema
 from fau_mae.runs.config_files import experiments_root, find_file, merge, read_config, read_layers
+from fau_mae.weights.shipped import file_of, is_shipped
 
 FILE = "experiment.yaml"
 PRETRAIN = "pretrain"  # the stage that `--mae` replaces
@@ -159,13 +160,13 @@ def started_from(experiment: Experiment, mae: Path) -> Experiment:
 
     Raises `UserError` when the file is missing or the experiment has no pre-training to replace.
     """
-    if not mae.is_file():
+    if not file_of(mae).is_file():
         raise UserError(f"--mae {mae} does not exist")
     if PRETRAIN not in experiment.stages:
         raise UserError(f"--mae: {experiment.name} has no stage {PRETRAIN!r} to replace")
     return dataclasses.replace(
         experiment,
-        mae=mae.resolve(),
+        mae=mae if is_shipped(mae) else mae.resolve(),
         stages={name: stage for name, stage in experiment.stages.items() if name != PRETRAIN},
         methods={
             name: method for name, method in experiment.methods.items() if PRETRAIN not in stages_of(method)

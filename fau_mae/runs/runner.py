@@ -147,6 +147,7 @@ def _do_all(
 ) -> None:
     """Everything that is not done, then the tables; `now` is None where all is done."""
     from fau_mae import tracking
+    from fau_mae.runs.people import check_people
     from fau_mae.runs.summary import OUTPUTS, print_tables, summarise
 
     agent = tracking.take_agent_run()
@@ -157,6 +158,7 @@ def _do_all(
             check_file(out / name)
         _check_source(experiment, out, store)
         _check_settings(plan_stages(experiment, out, store, *pairs[0]))
+        check_people(experiment, store)
         with locked(out, wait=True):
             write_memory(out, now)
         _prepare(experiment, out, store)
@@ -186,6 +188,7 @@ def _train_alone(
 ) -> None:
     """`--stage`: that one of every fold and seed. Raises `UserError` where what it takes is not trained."""
     from fau_mae import tracking
+    from fau_mae.runs.people import check_people
 
     plans = [plan_stage(experiment, name, out, store, fold, seed) for fold, seed in pairs]
     for plan in plans:
@@ -197,6 +200,7 @@ def _train_alone(
                 )
     _check_source(experiment, out, store)
     _check_settings(plans[:1])
+    check_people(experiment, store)
     with locked(out, wait=True):
         write_memory(out, now)
     _prepare(experiment, out, store)
@@ -232,6 +236,7 @@ def _check_settings(stages: list[StagePlan]) -> None:
 def _prepare(experiment: Experiment, out: Path, store: Path) -> None:
     """The store, unless one was given or is there."""
     from data_modules import prepare
+    from fau_mae.runs.people import check_people
 
     if store != out / "store" or (store / "store.json").exists():
         return
@@ -242,6 +247,7 @@ def _prepare(experiment: Experiment, out: Path, store: Path) -> None:
             return
         print(f"prepare: {source} -> {store}", flush=True)
         prepare.prepare(source, store, options)
+    check_people(experiment, store)  # who they are is known only now, unless they were rendered
 
 
 def _train(stage: StagePlan) -> None:

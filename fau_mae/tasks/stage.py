@@ -28,14 +28,14 @@ class Stage(L.LightningModule):
 
     Args:
         net: the model's options.
-        init_from: file or hub name of weights to start from, see `fau_mae.weights.checkpoints`; with `encoder:` before
-            it, only their encoder is taken.
+        init_from: file, `shipped:NAME` or hub name of weights to start from, see `fau_mae.weights.checkpoints`; with
+            `encoder:` before it, only their encoder is taken.
         optim: optimiser settings.
     """
 
     kind: ClassVar[str]  # what its checkpoints hold, key of `KINDS`
     monitor: ClassVar[tuple[str, str]]  # what the best checkpoint is best in
-    uses_mask: ClassVar[bool] = False  # whether the model is told what is hidden
+    uses_mask: bool = False  # whether the model is told what is hidden
 
     def __init__(self, net: BackboneConfig, init_from: str | None, optim: OptimConfig):
         super().__init__()
@@ -81,7 +81,8 @@ class Stage(L.LightningModule):
         if self.init_from is not None and self.trainer.ckpt_path is None:
             source = self.start(self.init_from)
             if source is not None:
-                _warn_of_test_people(source, self.about, self.init_from)
+                _warn_of_test_people(source, data, self.init_from)
+                self.about = self.about.after(source)
         shard(self, roots)
 
     def _fits(self, data: FaceDataModule) -> None:
@@ -113,6 +114,7 @@ class Stage(L.LightningModule):
                 "the checkpoint is of another model (net) or other AUs: train on with its own settings, or start a "
                 "new stage from it by model.init_args.init_from"
             )
+        self.about = self.about.after(described)
 
     def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
         """Start torch's random stream anew from (seed, epoch, step, rank), so a training can go on from any step."""
@@ -144,13 +146,14 @@ class Stage(L.LightningModule):
 
 
 def trained_on(data: FaceDataModule) -> dict[str, Any]:
-    """What a checkpoint keeps of its data: the store, how its people were divided, and their names."""
+    """What a checkpoint keeps of its data: the stores, how their people were divided, and their names."""
     subjects = data.store.column("subject")
     people = {
         split: sorted({str(name) for name in subjects[rows]}) for split, rows in data.split._asdict().items()
     }
     return {
         "dataset": data.store.info.dataset,
+        "population": data.store.info.population,
         "preset": data.preset,
         "fingerprint": data.store.fingerprint,
         "fold": data.fold,
@@ -159,12 +162,15 @@ def trained_on(data: FaceDataModule) -> dict[str, Any]:
         "seed": data.seed,
         "prevalence": data.prevalence().tolist(),  # of each AU, among the labels it may use
         **people,
+        "also": [
+            {"dataset": store.info.dataset, "population": store.info.population, "people": sorted(names)}
+            for store, names in data.read_unlabelled()
+        ],
     }
 
 
-def _warn_of_test_people(source: Description, own: Description, path: str) -> None:
+def _warn_of_test_people(source: Description, data: FaceDataModule, path: str) -> None:
     """Say it where weights have already learnt from people that this stage's methods are to be tested on."""
-    if not source.data or source.data["dataset"] != own.data["dataset"]:
-        return
-    if seen := set(source.data["train"]) & set(own.data["test"]):
+    tested = set(data.store.column("subject")[data.split.test].tolist())
+    if seen := source.knows(data.store.info) & tested:
         print(f"warning: {path} was trained on {len(seen)} of this fold's test people, such as {min(seen)}")

@@ -1,4 +1,4 @@
-"""Student: reads visible patches only and learns from labels and from the teacher's nodes, edges and logits."""
+"""Student: reads visible patches, as a rule, and learns from labels and from the teacher's nodes, edges and logits."""
 
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from fau_mae.tasks.au_task import AUTask
 from fau_mae.tasks.kept_targets import KeptTargets
 from fau_mae.weights.by_au import rows_of
 from fau_mae.weights.checkpoints import load_au_model
+from fau_mae.weights.shipped import file_of
 
 
 class Student(AUTask):
@@ -24,10 +25,15 @@ class Student(AUTask):
 
     The teacher reads the whole clean face.
 
-    With all weights 0 there is no teacher and this is the rival `dropped`.
+    With all weights 0 there is no teacher and this is the rival `dropped`; without mask, `augmented_distilled`; with
+    pseudo-labels in place of the weights, `self_trained`.
 
     Args:
-        teacher: checkpoint of a `Teacher` that knows the store's AUs, matched by name; needed when a weight is above 0.
+        teacher: checkpoint of a `Teacher` that knows the store's AUs, matched by name; needed when a weight is above 0,
+            and for pseudo-labels.
+        uses_mask: whether it is told what is hidden, and drops it; else it reads every token of the occluded picture.
+        pseudo_labels: how sure the teacher must be, from .5 to 1, for its answer to stand in for an unknown label:
+            present from that probability on, absent from 1 − it down; 0 = unknown labels count nothing.
         node_weight, edge_weight, logit_weight, latent_weight: weights of the distillation terms; the last compares
             completed latents with the teacher's.
         views: severities of further masks (random patches) under which each step reads the same faces; the loss is
@@ -38,16 +44,16 @@ class Student(AUTask):
         distil: how the distillation terms measure.
     """
 
-    uses_mask = True
-
     def __init__(
         self,
         *args,
         teacher: Path | None = None,
+        uses_mask: bool = True,
         node_weight: float = 1.0,
         edge_weight: float = 1.0,
         logit_weight: float = 1.0,
         latent_weight: float = 0.0,
+        pseudo_labels: float = 0.0,
         views: tuple[float, ...] = (),
         targets: Path | None = None,
         targets_gb: float = 4.0,
@@ -55,6 +61,7 @@ class Student(AUTask):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        self.uses_mask, self.pseudo_labels = uses_mask, pseudo_labels
         self.weights = {
             "node": node_weight,
             "edge": edge_weight,
@@ -76,7 +83,13 @@ class Student(AUTask):
             raise UserError("model.latent_weight compares completed latents: set net.hidden=completed")
         if not all(0 <= severity <= 1 for severity in self.views):
             raise UserError(f"model.views are hidden shares in 0-1, not {list(self.views)}")
-        if any(self.weights.values()):
+        if not self.uses_mask and (self.views or self.weights["latent"]):
+            raise UserError("model.views and model.latent_weight need a mask: leave model.uses_mask=true")
+        if self.pseudo_labels and not 0.5 <= self.pseudo_labels <= 1:
+            raise UserError(
+                f"model.pseudo_labels is {self.pseudo_labels}: a probability in 0.5-1, or 0 for none"
+            )
+        if any(self.weights.values()) or self.pseudo_labels:
             self._teacher = [self._load_teacher()]
             if self.targets is not None and not self.weights["latent"]:  # latents would be too many bytes
                 self._kept = self._keep_targets(Path(self.targets))
@@ -84,7 +97,7 @@ class Student(AUTask):
     def _keep_targets(self, folder: Path) -> KeptTargets:
         assert self.teacher_path is not None
         asked = (
-            file_hash(Path(self.teacher_path)),
+            file_hash(file_of(self.teacher_path)),
             self._teacher_rows,
             self.distil.mirrored,
             self.trainer.precision,
@@ -96,10 +109,11 @@ class Student(AUTask):
     def _load_teacher(self) -> AUModel:
         if self.teacher_path is None:
             raise UserError(
-                "model.teacher is missing: distillation needs a teacher's checkpoint (or weights of 0)"
+                "model.teacher is missing: distillation and pseudo-labels need a teacher's checkpoint (or weights of 0)"
             )
         loaded = load_au_model(Path(self.teacher_path))
         assert self.about is not None
+        self.about = self.about.after(loaded.about)
         rows = rows_of(self.about.aus, loaded.aus, self.teacher_path)
         self._teacher_rows = None if rows == list(range(len(loaded.aus))) else rows
         encoders = [
@@ -112,6 +126,8 @@ class Student(AUTask):
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         target = self._target(batch.clean) if self._teacher else None
+        if target is not None and self.pseudo_labels:
+            batch = batch._replace(labels=self._filled(batch.labels, target[0].logits.sigmoid()))
         views = [batch, *(self._view(batch, severity) for severity in self.views)]
         each = [self._losses(view, target) for view in views]
         losses = {name: torch.stack([terms[name] for terms in each]).mean() for name in each[0]}
@@ -139,6 +155,12 @@ class Student(AUTask):
                 output = of_aus(output, self._teacher_rows)
         return output, latents
 
+    def _filled(self, labels: Tensor, probabilities: Tensor) -> Tensor:
+        """Labels (B, A) with the teacher's answers (B, A) in place of unknown ones, where it is sure enough."""
+        present, absent = probabilities >= self.pseudo_labels, probabilities <= 1 - self.pseudo_labels
+        answers = torch.where(present, 1, torch.where(absent, 0, -1)).to(labels.dtype)
+        return torch.where(labels < 0, answers, labels)
+
     def _view(self, batch: FaceBatch, severity: float) -> FaceBatch:
         """The same faces under random patches; hidden tokens are dropped, so the clean picture serves every mask."""
         N = batch.visible.shape[1]
@@ -147,7 +169,8 @@ class Student(AUTask):
 
     def _losses(self, batch: FaceBatch, target: tuple[AUOutput, Latents | None] | None) -> dict[str, Tensor]:
         """All terms of one view, unweighted but for the labels', and `loss`, their weighted sum."""
-        output, latents = self.model(batch.image, batch.visible, with_latents=True)
+        visible = batch.visible if self.uses_mask else None
+        output, latents = self.model(batch.image, visible, with_latents=True)
         # Labels of a face weigh the same, however many unlabelled faces stand beside it.
         known = {"au": batch.labels >= 0, "intensity": ~batch.intensity.isnan()}
         losses = {

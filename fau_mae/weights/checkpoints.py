@@ -1,7 +1,8 @@
 """Weights in and out: this project's checkpoints and safetensors, and vision transformers of others.
 
-Nothing but tensors and plain values is ever unpickled. Where a source is asked for it may be a file, or the name of
-pretrained weights that timm fetches: `timm:vit_base_patch16_224.mae`, `hf-hub:OWNER/NAME`.
+Nothing but tensors and plain values is ever unpickled. Where a source is asked for it may be a file; `shipped:NAME`,
+weights that come with the package; or the name of pretrained weights that timm fetches:
+`timm:vit_base_patch16_224.mae`, `hf-hub:OWNER/NAME`.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from fau_mae.run_folder import LAST
 from fau_mae.weights.by_au import pick_aus, rows_of
 from fau_mae.weights.description import KINDS, Description
 from fau_mae.weights.foreign import load_decoder, load_encoder
+from fau_mae.weights.shipped import file_of
 
 HUBS = ("timm:", "hf-hub:", "hf_hub:")
 ENCODER_ONLY = "encoder:"  # before a file or name: start from its encoder, whatever else it holds
@@ -139,12 +141,21 @@ def _fill_encoder(
         load_all(encoder, under(state, "encoder." if about.kind == "mae" else "model.encoder."), source)
 
 
-def save_weights(checkpoint: Path, out: Path) -> None:
-    """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place."""
-    check_file(out, [checkpoint])
+def save_weights(checkpoint: Path, out: Path, half: bool = False) -> None:
+    """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place.
+
+    With `half`, in half precision; they are read in single again. Raises `UserError` where one is too large for that.
+    """
+    check_file(out, [file_of(checkpoint)])
     check_ours(out, _is_described)
     about, state = read_own(checkpoint)
     tensors = {name: value.contiguous() for name, value in state.items()}
+    if half:
+        tensors = {name: v.half() if v.is_floating_point() else v for name, v in tensors.items()}
+        if (name := not_finite(tensors)) is not None:
+            raise UserError(
+                f"{checkpoint}: weight {name} is too large for half precision: save without --half"
+            )
     write_bytes(out, serialize(tensors, metadata={"fau_mae": json.dumps(about.to_dict())}))
 
 
@@ -170,7 +181,7 @@ def _read(source: str) -> tuple[Description | None, dict[str, Tensor]]:
     """Description (None for weights of others) and weights of a file or of a hub's name."""
     if source.startswith(HUBS):
         return None, _fetch(source)
-    path = Path(source)
+    path = file_of(source)
     if not path.is_file():
         raise UserError(f"checkpoint {path} {_missing(path)}")
     try:
@@ -238,7 +249,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     if path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:
             described = (file.metadata() or {}).get("fau_mae")
-        return json.loads(described) if described else None, load_file(path)
+        return json.loads(described) if described else None, _in_single(load_file(path))
     with (
         warnings.catch_warnings(),
         torch.serialization.safe_globals([argparse.Namespace]),
@@ -246,6 +257,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
         warnings.simplefilter("ignore")  # of old formats
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     return checkpoint.get("fau_mae"), _weights_of(checkpoint)
+
+
+def _in_single(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Models are kept in single precision, however their weights were saved."""
+    return {name: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for name, v in state.items()}
 
 
 def _weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:

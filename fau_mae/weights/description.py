@@ -1,11 +1,12 @@
 """Description: what a checkpoint of ours says of itself: what it holds, for which faces, and who trained it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from data_modules.batch import FaceShape
 from data_modules.errors import UserError
+from data_modules.stores.store import StoreInfo
 from fau_mae.models.au_model import AUModelConfig
 from fau_mae.models.backbone.decoders import MAEConfig
 from fau_mae.models.backbone.encoder import BackboneConfig
@@ -49,9 +50,10 @@ class Description:
         faces: what it reads, and how they are cropped.
         aus: of its logits, in order; for other kinds those of the store it was trained on.
         uses_mask: whether the model is to be told what is hidden.
-        data: what it was trained on: `dataset`, `preset`, `fingerprint`, `fold`, `num_folds`, `val_share`, `seed`, and
-            `prevalence` of each AU, and the names of the people in `train`, `validation` and `test`; empty for one of
-            an older version.
+        data: what it was trained on: `dataset`, `population`, `preset`, `fingerprint`, `fold`, `num_folds`,
+            `val_share`, `seed`, and `prevalence` of each AU, and the names of the people in `train`, `validation` and
+            `test`; in `also`, per further store (`dataset`, `population`), the names of the `people` who were read
+            without labels, or whom weights it started or learnt from know; empty for one of an older version.
     """
 
     kind: str
@@ -60,6 +62,32 @@ class Description:
     aus: tuple[int, ...] = ()
     uses_mask: bool = False
     data: dict[str, Any] = field(default_factory=dict)
+
+    def is_of(self, store: StoreInfo) -> bool:
+        """Whether a person of that store who bears the name of one it was trained on is that person."""
+        return _same_people(self.data, store)
+
+    def knows(self, store: StoreInfo) -> set[str]:
+        """Names of people of a store whom these weights have met: in training, and when the best ones were chosen."""
+        groups = [_trained(self.data), *self.data.get("also", ())] if self.data else []
+        return {name for group in groups if _same_people(group, store) for name in group["people"]}
+
+    def after(self, other: "Description") -> "Description":
+        """The same, knowing whom `other` has met too: for weights that started or learnt from others."""
+        if (
+            not other.data or not self.data
+        ):  # an older version's, which says of nobody whether it has met them
+            return self
+        own = _trained(self.data)
+        also: dict[tuple[str, str | None], dict[str, Any]] = {}
+        for group in (*self.data.get("also", ()), _trained(other.data), *other.data.get("also", ())):
+            key = group["dataset"], group.get("population")
+            people = {*group["people"], *also.get(key, {"people": ()})["people"]}
+            if key == (own["dataset"], own["population"]):
+                people -= {*own["people"]}
+            also[key] = {"dataset": key[0], "population": key[1], "people": sorted(people)}
+        kept = [group for group in also.values() if group["people"]]
+        return replace(self, data={**self.data, "also": kept})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or JSON."""
@@ -97,6 +125,19 @@ class Description:
             raise UserError(
                 f"{source} is of another version of this project: train it again ({error})"
             ) from None
+
+
+def _trained(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The people of a checkpoint's own store whom it has met."""
+    people = [*data["train"], *data["validation"]]
+    return {"dataset": data["dataset"], "population": data.get("population"), "people": people}
+
+
+def _same_people(group: Mapping[str, Any], store: StoreInfo) -> bool:
+    """Older versions kept the name of the data set alone."""
+    if group.get("population"):
+        return group["population"] == store.population
+    return group.get("dataset") == store.dataset
 
 
 def _of_older_version(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ const FOLDS = new Map(DATA.differences.filter((d) => d.folds).map((d) => [`${d.a
 // A series is a method of an experiment, told the mask or not. Colour: the method; marker: the experiment; dashes: blind.
 const SERIES = DATA.experiments.flatMap((experiment, e) => experiment.methods.map((m) => {
   const place = METHODS.indexOf(m.method);
-  const style = { color: `var(--c${place % 10})`, marker: many ? e : place, hollow: many && e % 2 === 1, dash: LOOKS.masks[m.mask] ? "5 4" : undefined };
+  const style = { color: `var(--c${place % LOOKS.colours.length})`, marker: many ? e : place, hollow: many && e % 2 === 1, dash: LOOKS.masks[m.mask] ? "5 4" : undefined };
   const label = [m.method, m.mask === "none" ? "" : `(${m.mask})`, many ? `· ${experiment.name}` : ""].filter(Boolean).join(" ");
   const index = (name, key, value) => new Map((experiment[name] ?? []).filter((r) => r.m === m.id).map((r) => [key(r), value(r)]));
   return {

@@ -55,7 +55,7 @@ function training() {
   if (!stages.length) return null;
   if (!stages.includes(state.training)) state.training = stages[0];
   const found = DATA.experiments.flatMap((e, i) => (state.off.run.has(i) ? [] : e.stages.filter((s) => s.stage === state.training).map((s) => ({ ...s, label: many ? `${e.name} ${s.run}` : s.run }))));
-  const lines = found.map((s, i) => ({ ...s, style: { color: `var(--c${(4 + i) % 10})`, dash: ["", "5 3", "2 3"][Math.floor(i / 10) % 3] } }));
+  const lines = found.map((s, i) => ({ ...s, style: { color: `var(--c${(LOOKS.methods.indexOf("student") + i) % LOOKS.colours.length})`, dash: ["", "5 3", "2 3"][Math.floor(i / 10) % 3] } }));
   const metrics = unique(lines.flatMap((s) => Object.keys(s.curves))).sort();
   return [
     note("What each stage logged while it trained; a line per run (fold and seed)."),
