@@ -11,7 +11,9 @@ from fixtures_datasets import numbered_frame
 from data_modules.files import write_bytes
 from data_modules.stores.store import FaceStore, encode_image
 from data_modules.synthetic import to_render
+from fau_mae.run_folder import RunMemory, write_memory
 from fau_mae.runs.experiment import built_in, load_experiment
+from fau_mae.runs.runner import Request
 from fau_mae.weights import shipped
 from fau_mae.weights.checkpoints import read_own
 
@@ -92,9 +94,8 @@ def test_from_nothing_to_the_box_and_to_an_experiment_on_it(
 
 
 def test_a_run_of_several_seeds_is_not_saved_as_one(fau_mae: FauMae, tmp_path: Path, capsys) -> None:
-    from fau_mae.run_folder import RunMemory, write_memory
-
-    write_memory(tmp_path / "r", RunMemory("quickstart", {"set": []}, done=[[1, 0], [1, 1]]))
+    given = Request("quickstart", seeds=[0, 1]).given()
+    write_memory(tmp_path / "r", RunMemory("quickstart", given, done=[[1, 0], [1, 1]]))
     assert fau_mae("save", "r", "--out", "box") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "holds 2 folds and seeds" in line and not Path("box").exists()
