@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning as L
 import numpy as np
@@ -18,6 +18,7 @@ from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.sampler import LadderSampler, SeverityBatchSampler
 from data_modules.occlusion.spec import OcclusionSpec
+from data_modules.ranges import BELOW_1, FROM_0, FROM_1, Range, check_arguments
 from data_modules.stores.face_dataset import FaceDataset
 from data_modules.stores.joined import JoinedStores
 from data_modules.stores.store import FaceStore
@@ -64,20 +65,21 @@ class FaceDataModule(L.LightningDataModule):
     def __init__(
         self,
         store: Path,
-        fold: int = 1,
-        num_folds: int = 3,
-        val_share: float = 0.1,
-        image_size: int = 0,
-        grid: int = 0,
-        batch_size: int = 64,
+        fold: Annotated[int, FROM_1] = 1,
+        num_folds: Annotated[int, Range(2)] = 3,
+        val_share: Annotated[float, BELOW_1] = 0.1,
+        image_size: Annotated[int, FROM_0] = 0,
+        grid: Annotated[int, FROM_0] = 0,
+        batch_size: Annotated[int, FROM_1] = 64,
         augment: bool = True,
-        num_workers: int = 0,
-        seed: int = 0,
+        num_workers: Annotated[int, FROM_0] = 0,
+        seed: Annotated[int, FROM_0] = 0,
         occlusion: OcclusionConfig = OcclusionConfig(),  # noqa: B008 - frozen
         labels: LabelConfig = LabelConfig(),  # noqa: B008 - frozen
         unlabelled: Sequence[Path] = (),
     ):
         super().__init__()
+        check_arguments(FaceDataModule.__init__, "data", locals())
         self.store = FaceStore(store)
         self.aus, self.preset = self.store.info.aus, self.store.info.preset
         self.image_size = image_size or self.store.info.size
@@ -89,7 +91,6 @@ class FaceDataModule(L.LightningDataModule):
         self.fold, self.num_folds, self.val_share = fold, num_folds, val_share
         self.batch_size, self.augment, self.num_workers, self.seed = batch_size, augment, num_workers, seed
         self.occlusion, self.labels = occlusion, labels
-        occlusion.check()
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
         split = split_rows(self.store, fold, num_folds, val_share, seed)
         self.labelled = labelled_rows(self.store, split.train, labels, seed)
@@ -161,6 +162,7 @@ class FaceDataModule(L.LightningDataModule):
             clean_share=self.occlusion.clean_share,
             curriculum_epochs=self.occlusion.curriculum_epochs,
             seed=self.seed,
+            same_faces=self.trainer is not None and bool(self.trainer.overfit_batches),  # type: ignore[attr-defined]
             **self._ranks(),
         )
         sampler.resume_at(*self._entry)

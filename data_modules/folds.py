@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from data_modules.errors import UserError
+from data_modules.ranges import BELOW_1, FROM_0, check_fields
 from data_modules.stores.store import FaceStore
 from data_modules.streams import keyed_generator
 
@@ -29,9 +30,13 @@ class LabelConfig:
         share: with them, labelled faces are repeated until they make up at least this share of an epoch.
     """
 
-    subjects: int = 0
+    subjects: Annotated[int, FROM_0] = 0
     with_unlabelled: bool = False
-    share: float = 0.0
+    share: Annotated[float, BELOW_1] = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a value out of its range."""
+        check_fields(self, "data.labels")
 
 
 def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, seed: int) -> Split:
@@ -52,6 +57,10 @@ def split_rows(store: FaceStore, fold: int, num_folds: int, val_share: float, se
             f"{store.path}: subjects {', '.join(missing[:5])} are in no fold; prepare the store again"
         )
     test_subjects = {subject for subject, part in parts.items() if part == count + 1 - fold}
+    if not test_subjects.intersection(subjects):
+        raise UserError(
+            f"{store.path} holds nobody of part {count + 1 - fold}, whom fold {fold} is tested on: use another fold"
+        )
     rest = np.array(sorted(set(subjects) - test_subjects))
     keyed_generator("validation", seed, fold).shuffle(rest)
     val_count = max(1, round(val_share * len(rest)))
@@ -71,14 +80,12 @@ def labelled_rows(store: FaceStore, train: np.ndarray, labels: LabelConfig, seed
 
     A greater number adds subjects to those of a smaller one. Raises `UserError` for more subjects than there are.
     """
-    if not 0 <= labels.share < 1:
-        raise UserError(f"data.labels.share is {labels.share}, not in 0-1 (1 excluded)")
     count = labels.subjects
     if not count:
         return train
     subjects = store.column("subject")[train]
     known = np.unique(subjects)
-    if not 0 < count <= len(known):
+    if count > len(known):
         raise UserError(f"data.labels.subjects is {count}, but {store.path} has {len(known)} to train on")
     return train[np.isin(subjects, keyed_generator("labelled", seed).permutation(known)[:count])]
 

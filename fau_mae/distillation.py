@@ -5,12 +5,13 @@ Shapes: B faces, A AUs, d node width, e edge width. No gradient reaches the teac
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from data_modules.errors import UserError
+from data_modules.ranges import ABOVE_0, SHARE, check_fields
 from fau_mae.models.au_output import AUOutput
 
 Distance = Literal["mse", "cosine", "smooth_l1"]
@@ -37,9 +38,13 @@ class DistilConfig:
     message_passing: Literal["after", "before"] = "after"
     normalise_nodes: bool = False
     edge_target: Literal["edges", "relations"] = "edges"
-    temperature: float = 1.0
+    temperature: Annotated[float, ABOVE_0] = 1.0
     mirrored: bool = False
-    ramp_share: float = 0.0
+    ramp_share: Annotated[float, SHARE] = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for an unknown word or a value out of its range."""
+        check_fields(self, "distil")
 
     def ramp(self, step: int, total_steps: int) -> float:
         """Factor of the distillation weights at a step counted from 0, in (0, 1]."""

@@ -5,11 +5,13 @@ Shapes: B faces, A AUs; `labels` (B, A) are 1 present, 0 absent, -1 unknown.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from data_modules.ranges import FROM_0, check_fields
 
 
 @dataclass
@@ -27,8 +29,12 @@ class AULossConfig:
 
     kind: Literal["bce", "asymmetric", "focal"] = "bce"
     balance: Literal["positives", "aus", "none"] = "positives"
-    focal_gamma: float = 2.0
-    edge_states: float = 0.0
+    focal_gamma: Annotated[float, FROM_0] = 2.0
+    edge_states: Annotated[float, FROM_0] = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for an unknown word or a value out of its range."""
+        check_fields(self, "loss")
 
 
 class AULoss(nn.Module):

@@ -3,7 +3,7 @@
 Every frame carries its number as a row of black and white fields at the top, so a test can tell which it got.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 from skimage.data import astronaut
 
 from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS
+from data_modules.stores.store import FaceStore, encode_image
+from data_modules.stores.store_writer import StoreWriter
 
 WIDTH, HEIGHT = 320, 240
 _FIELDS, _FIELD = 13, 20  # a number below 8192
@@ -143,3 +145,29 @@ def write_bp4d(
             path = folder / f"{number:0{PADDINGS[place % len(PADDINGS)]}d}.jpg"
             cv2.imwrite(str(path), cv2.cvtColor(numbered_frame(number), cv2.COLOR_RGB2BGR))
     return root
+
+
+def relabelled(store: FaceStore, out: Path, change: Callable[[np.ndarray, np.ndarray], None]) -> FaceStore:
+    """A copy of a store after `change(labels (n, A), subjects (n,))` has written into its labels."""
+    labels, subjects = store.column("labels").copy(), store.column("subject")
+    change(labels, subjects)
+    writer = StoreWriter(out, store.info)
+    for name in np.unique(subjects):
+        rows = [
+            {
+                "sample_id": int(store.column("sample_id")[row]),
+                "image": encode_image(store.image(row), "png"),
+                "subject": str(name),
+                "task": "",
+                "frame": int(store.column("frame")[row]),
+                "labels": labels[row].tolist(),
+                "intensity": store.column("intensity")[row].tolist(),
+                "landmarks": [] if (points := store.landmarks(row)) is None else points.ravel().tolist(),
+                "box": [0.0, 0.0, 1.0, 1.0],
+                "source": f"{name}/{row}",
+                "source_hash": "",
+            }
+            for row in np.flatnonzero(subjects == name)
+        ]
+        writer.write_part(str(name), rows)
+    return writer.finish(map(str, np.unique(subjects)))

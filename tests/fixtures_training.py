@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -87,3 +88,8 @@ def flat(value: object) -> Iterator[object]:
             yield from flat(item)
     else:
         yield value
+
+
+def numbers(hint: Any) -> bool:
+    """Whether a hint takes numbers, alone or in a list."""
+    return hint in (int, float) or any(numbers(part) for part in get_args(hint) if part is not ...)

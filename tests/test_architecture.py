@@ -21,7 +21,7 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in SOURCES.item
 FLOORS = {
     "data_modules": [
         {"errors", "facs"},
-        {"batch", "files", "landmarks", "locks", "streams"},
+        {"batch", "files", "landmarks", "locks", "ranges", "streams"},
         {"augment", "faces", "occlusion", "synthetic_faces"},
         {"folds", "stores"},
         {"face_data", "sources"},

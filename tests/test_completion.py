@@ -120,7 +120,7 @@ def test_the_student_completes_reads_several_masks_and_asks_the_teacher_once(
 
 @pytest.mark.parametrize(
     ("chosen", "words"),
-    [(["latent_weight=1"], "hidden=completed"), (["views=[1.5]"], "hidden shares in 0-1")],
+    [(["latent_weight=1"], "hidden=completed"), (["views=[1.5]"], "views is")],
 )
 def test_settings_that_do_not_fit_are_named(
     fau_mae: FauMae, tiny_store: FaceStore, tmp_path: Path, capsys, chosen: list[str], words: str

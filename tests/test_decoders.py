@@ -204,14 +204,14 @@ def test_what_cannot_be_is_refused() -> None:
     encoder, decoder = autoencoder("cross", "gradients")
     with pytest.raises(UserError, match="paints no pixels"):
         reconstruct(encoder, decoder, faces(1), masks([4]))
-    for config, said in [
-        (MAEConfig("nano", target="colours"), "use one of pixels, gradients, both"),
-        (MAEConfig("nano", decoder="half"), "use one of full, cross"),
-        (MAEConfig("nano", decoder="cross", decoder_options={"share": 0.0}), "above 0 and at most 1"),
-        (MAEConfig("nano", decoder="full", decoder_options={"share": 0.5}), "takes none"),
+    for options, said in [
+        ({"target": "colours"}, "use one of pixels, gradients, both"),
+        ({"decoder": "half"}, "use one of full, cross"),
+        ({"decoder": "cross", "decoder_options": {"share": 0.0}}, "in 0-1, 0 left out"),
+        ({"decoder": "full", "decoder_options": {"share": 0.5}}, "takes none"),
     ]:
         with pytest.raises(UserError, match=said):
-            build_decoder(encoder, config)
+            MAEConfig("nano", **options)
     odd = MaskedEncoder(MAEConfig("nano"), FaceShape(56, 4, (), "canonical"))
     with pytest.raises(UserError, match="set it to pixels"):
         build_decoder(odd, MAEConfig("nano", target="both"))

@@ -115,7 +115,7 @@ def test_few_tokens_of_a_whole_face_are_taken_for_hidden(
         shown = torch.cat([detector.visible(batch.image).flatten() for batch in faces])  # True = visible
     assert (~shown).float().mean().item() == pytest.approx(0.25, abs=1.5 / len(shown))
     assert train_detector_code(fau_mae, tiny_store, tmp_path / "bad", "--model.init_args.false_alarms=2") == 2
-    assert "false_alarms is a share in 0-1" in capsys.readouterr().err
+    assert "false_alarms is 2.0: use a number in 0-1" in capsys.readouterr().err
 
 
 def test_blind_methods_read_the_estimated_mask_and_nothing_else(

@@ -98,10 +98,10 @@ def test_every_experiment_says_its_command_what_it_shows_and_what_it_costs(exper
 @pytest.mark.parametrize(
     ("change", "nearest"),
     [
-        ("--data.batchsize=4", "batch_size"),
-        ("--data.occlusion.knds=[block]", "kinds"),
-        ("--data.labels.withunlabelled=true", "with_unlabelled"),
-        ("--model.init_args.optim.layerdecay=1", "layer_decay"),
+        ("--data.batchsize=4", "data.batch_size"),
+        ("--data.occlusion.knds=[block]", "data.occlusion.kinds"),
+        ("--data.labels.withunlabelled=true", "data.labels.with_unlabelled"),
+        ("--model.init_args.optim.layerdecay=1", "model.init_args.optim.layer_decay"),
     ],
 )
 def test_an_unknown_key_names_the_nearest_one_before_any_work(

@@ -107,7 +107,6 @@ def test_prevalence_leaves_unknown_labels_out(tiny_store: FaceStore) -> None:
         ({"fold": 4}, "fold 4 does not exist"),
         ({"num_folds": 40}, "too few for 40 folds"),
         ({"grid": 7}, "not a multiple"),
-        ({"occlusion": OcclusionConfig(("patchs",))}, "patches"),
         ({"store": Path("nowhere")}, "not a store"),
     ],
 )

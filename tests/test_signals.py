@@ -100,6 +100,18 @@ def test_a_training_that_is_stopped_before_its_first_step(
     assert not (tmp_path / "p" / "finished").exists()
 
 
+def test_evaluate_keeps_what_it_has_and_goes_on(tiny_store: FaceStore, teacher: Path, tmp_path: Path) -> None:
+    line = ["evaluate", "--checkpoint", teacher, "--data", tiny_store.path, "--out", "scores"]
+    line += ["--kinds", "patches", "block", "eyes", "mouth", "upper", "lower", "left", "right", "hand"]
+    begun = lambda: list(tmp_path.glob("scores/**/*.parquet"))  # noqa: E731
+    status, _, err = stopped(tmp_path, line, signal.SIGTERM, begun)
+    assert (
+        status == 143 and one_line(err) == "fau-mae: stopped by SIGTERM; the same command goes on from here"
+    )
+    assert begun() and not (tmp_path / "scores" / "results.parquet").exists()
+    assert not list(tmp_path.glob("scores/**/*.part"))
+
+
 def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     pictures(tmp_path / "faces", 40)
     line = [sys.executable, "-m", "fau_mae.cli", "occlude", "faces", "--out", "out", "--kind", "patches"]

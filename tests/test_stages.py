@@ -136,7 +136,7 @@ def test_an_unknown_key_in_a_config_file_names_it(
     path.write_text(yaml.safe_dump(read_stage("quickstart/teacher")).replace("max_epochs", "max_epochss"))
     assert fau_mae("fit", "--config", path, "--out", tmp_path / "t") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "max_epochss" in line and "did you mean 'max_epochs'?" in line
+    assert "max_epochss" in line and "did you mean 'trainer.max_epochs'?" in line
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from data_modules.errors import UserError
 from data_modules.occlusion.apply import check_spec
+from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.spec import OcclusionSpec
+from data_modules.ranges import FROM_0, SHARE, check_fields
+
+MIXED = "mixed"  # a fill of its own for each face
 
 
 @dataclass(frozen=True)
@@ -24,23 +29,29 @@ class OcclusionConfig:
     """
 
     kinds: Sequence[str] = ()
-    severity_range: tuple[float, float] = (0.1, 0.9)
-    clean_share: float = 0.1
-    curriculum_epochs: int = 0
+    severity_range: Annotated[tuple[float, float], SHARE] = (0.1, 0.9)
+    clean_share: Annotated[float, SHARE] = 0.1
+    curriculum_epochs: Annotated[int, FROM_0] = 0
     fill: str = "grey"
     val_kind: str = "none"
-    val_severity: float = 0.0
+    val_severity: Annotated[float, SHARE] = 0.0
 
-    @property
-    def val_spec(self) -> OcclusionSpec:
-        return OcclusionSpec(self.val_kind, self.val_severity)
-
-    def check(self) -> None:
-        """Raise `UserError` for an unknown kind, a severity outside 0-1, and for what a loader cannot draw."""
+    def __post_init__(self) -> None:
+        """Raise `UserError` for a value out of its range, an unknown kind or fill, and for what no loader can draw."""
+        check_fields(self, "data.occlusion")
+        low, high = self.severity_range
+        if low > high:
+            raise UserError(f"data.occlusion.severity_range is [{low}, {high}]: the low end comes first")
         for kind in self.kinds:
-            check_spec(OcclusionSpec(kind, self.severity_range[1]))
+            check_spec(OcclusionSpec(kind, high))
         check_spec(self.val_spec)
+        if self.fill not in (*FILLS, MIXED):
+            raise UserError(f"data.occlusion.fill is {self.fill!r}: use one of {', '.join((*FILLS, MIXED))}")
         if "saliency" in (*self.kinds, self.val_kind):  # a loader knows no model whose maps it could hide
             raise UserError(
                 "occlusion 'saliency' needs a model's maps: it is for `fau-mae evaluate` and sweeps"
             )
+
+    @property
+    def val_spec(self) -> OcclusionSpec:
+        return OcclusionSpec(self.val_kind, self.val_severity)

@@ -23,7 +23,8 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
     Severities come evenly from `severity_range` (low, high).
     A step is left clean with probability `clean_share`. With `curriculum_epochs` E > 0 the hardest severity
     grows linearly from the easiest over the first E epochs. `batch_size` counts faces per rank; faces that do
-    not fill a step on all ranks are left out of this epoch (`drop_last`), so no face is seen twice.
+    not fill a step on all ranks are left out of this epoch (`drop_last`), so no face is seen twice. With `same_faces`
+    all epochs have the order of the first, as overfitting on a few steps wants it.
     Raises `UserError` for unknown kinds, severities outside 0-1, a negative curriculum, and fewer faces than one
     step needs.
     """
@@ -38,9 +39,11 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
         clean_share: float = 0.1,
         curriculum_epochs: int = 0,
         seed: int = 0,
+        same_faces: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ):
+        self.same_faces = same_faces
         self.indices = np.asarray(indices, np.int64)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.kinds, self.severity_range = tuple(kinds), severity_range
@@ -74,7 +77,9 @@ class SeverityBatchSampler(Sampler[list[SampleKey]]):
         return len(self.indices) // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        order = keyed_generator("shuffle", self.seed, self.epoch).permutation(self.indices)
+        order = keyed_generator("shuffle", self.seed, 0 if self.same_faces else self.epoch).permutation(
+            self.indices
+        )
         per_step = self.batch_size * self.world_size
         entry_epoch, entry_step = self._entry
         for step in range(entry_step if self.epoch == entry_epoch else 0, len(self)):

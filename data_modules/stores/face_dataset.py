@@ -10,13 +10,12 @@ from torch.utils.data import Dataset
 from data_modules.augment import FaceAugmentation
 from data_modules.batch import FaceBatch
 from data_modules.occlusion.apply import KINDS, donor_of, occlude
+from data_modules.occlusion.config import MIXED
 from data_modules.occlusion.fill import FILLS
 from data_modules.occlusion.sampler import SampleKey
 from data_modules.occlusion.spec import OcclusionSpec, token_visibility
 from data_modules.stores.joined import JoinedStores
 from data_modules.streams import keyed_generator
-
-MIXED = "mixed"  # a fill of its own for each face
 
 
 class FaceDataset(Dataset[FaceBatch]):

@@ -25,5 +25,7 @@ def run(arguments: Sequence[str]) -> None:
     if os.environ.get("LOCAL_RANK"):
         die_with_parent()
     out = run_lightning(arguments)
-    if arguments[0] == "fit" and not os.environ.get("LOCAL_RANK") and (line := sync_line(out)):
+    if out is None or arguments[0] != "fit" or os.environ.get("LOCAL_RANK"):
+        return
+    if line := sync_line(out):
         print(line)

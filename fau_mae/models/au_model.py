@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from data_modules.batch import FaceShape
 from data_modules.errors import UserError
+from data_modules.ranges import FREE
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.backbone.encoder import BackboneConfig, Latents, MaskedEncoder
 from fau_mae.models.heads import HEADS
 from fau_mae.models.heads.au_head import AUHead
-from fau_mae.models.heads.intensity import IntensityHead, intensity_head
+from fau_mae.models.heads.intensity import INTENSITIES, IntensityHead, intensity_head
 from fau_mae.models.latents import LATENTS
 
 
@@ -31,12 +32,21 @@ class AUModelConfig(BackboneConfig):
         intensity: `regression` or `ordinal` adds an `IntensityHead` on the nodes; `none` does not.
     """
 
-    layers: tuple[int, ...] = (-3, -1)
+    layers: Annotated[tuple[int, ...], FREE] = (-3, -1)
     hidden: str = "dropped"
     hidden_options: dict[str, Any] = field(default_factory=dict)
     head: str = "query_graph"
     head_options: dict[str, Any] = field(default_factory=dict)
     intensity: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layers:
+            raise UserError("net.layers names no encoder block: -1 is the last")
+        LATENTS.options(self.hidden, self.hidden_options)
+        HEADS.options(self.head, self.head_options)
+        if self.intensity not in INTENSITIES:
+            raise UserError(f"net.intensity is {self.intensity!r}: use one of {', '.join(INTENSITIES)}")
 
 
 class AUModel(nn.Module):
@@ -93,6 +103,4 @@ def build_head(
 
 def _from_zero(layers: tuple[int, ...], depth: int) -> list[int]:
     """Encoder blocks counted from 0, in order; a shallow encoder is gone round more than once."""
-    if not layers:
-        raise UserError("net.layers names no encoder block: -1 is the last")
     return sorted({layer % depth for layer in layers})

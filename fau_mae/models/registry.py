@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from data_modules.errors import UserError
+from data_modules.ranges import check_fields
 
 
 class Entry(NamedTuple):
@@ -32,7 +33,8 @@ class Registry(dict[str, Entry]):
         return self._entry(name).build(*context, self.options(name, options))
 
     def options(self, name: str, given: Mapping[str, Any]) -> Any:
-        """The entry's options. Raises `UserError` for an unknown name or option, or a value of another type."""
+        """The entry's options. Raises `UserError` for an unknown name or option, or a value of another type or out of
+        its range."""
         kind = self._entry(name).options
         known = {field.name: field for field in fields(kind)}
         where = f"net.{self.option}_options"
@@ -42,7 +44,9 @@ class Registry(dict[str, Entry]):
             if not _fits(value, known[key].default):
                 wanted = type(known[key].default).__name__
                 raise UserError(f"{where}.{key} of {name!r} is {value!r}: it is a value of type {wanted}")
-        return kind(**given)
+        options = kind(**given)
+        check_fields(options, where)
+        return options
 
     def _entry(self, name: str) -> Entry:
         if name not in self:

@@ -1,26 +1,21 @@
 """`fau-mae fit / validate / test`: Lightning's command line for one stage, writing into one folder per stage."""
 
-import argparse
 import contextlib
-import difflib
-import inspect
 import io
 import logging
-import os
-import re
 import resource
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pandas as pd
 import torch
 import yaml
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -28,38 +23,40 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
-from data_modules.files import write_csv, write_json, write_text
-from data_modules.folds import LabelConfig
+from data_modules.files import write_json, write_text
 from data_modules.locks import locked
-from data_modules.occlusion.config import OcclusionConfig
-from fau_mae import tasks, tracking
-from fau_mae.distillation import DistilConfig
-from fau_mae.losses import AULossConfig
-from fau_mae.models.au_model import AUModelConfig
-from fau_mae.models.backbone.decoders import MAEConfig
-from fau_mae.models.detectors import DetectorConfig
-from fau_mae.run_folder import FINISHED, last_checkpoint, mark_finished, read_logged
+from data_modules.ranges import FROM_0, Range, check_arguments, check_number
+from fau_mae import tracking
+from fau_mae.run_folder import FINISHED, last_checkpoint, mark_finished
 from fau_mae.runs.divergence import Divergence
 from fau_mae.runs.interruption import Interruption, WholeFilesIO, epoch_checkpoints
+from fau_mae.runs.metrics_files import join_metrics, set_metrics_aside
 from fau_mae.runs.plan import complete
-from fau_mae.tasks.au_task import AUTask
-from fau_mae.tasks.optim import OptimConfig, global_batch, peak_lr
+from fau_mae.runs.resuming import check_checkpoint, nothing_left
+from fau_mae.runs.settings.complaints import as_user_errors, misconfigurations, words_of
+from fau_mae.runs.settings.keys import why_refused
+from fau_mae.runs.settings.trainer import build_trainer, check_monitors, check_trainer, whole_numbers
+from fau_mae.tasks.optim import global_batch, peak_lr
+from fau_mae.tasks.stage import Stage
 
-_BEGIN_ANEW = (
-    "delete it and run the same command again; its curves begin anew"  # the cure of a damaged metrics.csv
-)
 _STRICT = {"exit_on_error": False}
-# Nested under a model's init_args and under data.
-OPTION_GROUPS = (
-    AUModelConfig,
-    DetectorConfig,
-    MAEConfig,
-    OptimConfig,
-    AULossConfig,
-    DistilConfig,
-    OcclusionConfig,
-    LabelConfig,
-)
+_SEEDS = Range(0, 2**32 - 1)
+
+
+class _Done(Exception):
+    """There is nothing to do, or no more than to look at the settings."""
+
+
+class Begun(Callback):
+    """Knows whether a batch has reached the model: what is raised before is a matter of settings."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.yes = True
+
+    on_validation_batch_start = on_test_batch_start = on_train_batch_start  # type: ignore[assignment]
 
 
 class StageCLI(LightningCLI):
@@ -69,9 +66,13 @@ class StageCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         return {name: known for name, known in LightningCLI.subcommands().items() if name != "predict"}
 
-    def __init__(self, *args: Any, held: contextlib.ExitStack, **kwargs: Any):
-        """`held`: ends with the command; here it gets the lock of the stage's folder."""
-        self._held = held
+    def __init__(self, *args: Any, held: contextlib.ExitStack, rehearses: bool = False, **kwargs: Any):
+        """`held`: ends with the command; here it gets the lock of the stage's folder.
+
+        With `rehearses` all settings are tried, and nothing is begun or written.
+        """
+        self._held, self._rehearses, self._begun = held, rehearses, Begun()
+        self._line: list[str] = kwargs["args"]
         super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -81,28 +82,77 @@ class StageCLI(LightningCLI):
             "--checkpoint_minutes", type=float, default=10.0, help="save last.ckpt so often inside an epoch"
         )
 
-    def before_instantiate_classes(self) -> None:
-        """`--ckpt_path last` is `last.ckpt` of this stage, or a fresh start when there is none yet."""
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would take settings from a checkpoint here, and ours hold none."""
+
+    def _set_seed(self) -> None:
+        """Lightning's, but the seed is looked at before."""
         config = self.config[self.subcommand]
+        for name, number in whole_numbers(self._line).items():
+            config.trainer[name] = number
+        check_number("checkpoint_minutes", config.checkpoint_minutes, FROM_0)
+        if not isinstance(config.seed_everything, bool):
+            check_number("seed_everything", config.seed_everything, _SEEDS)
+        check_trainer(config.trainer)
+        super()._set_seed()
+
+    def before_instantiate_classes(self) -> None:
+        """`--ckpt_path` `last` and `best` are this stage's; with no last one yet, `fit` starts afresh."""
+        config = self.config[self.subcommand]
+        if self._rehearses:
+            return
         if getattr(rank_zero_only, "rank", 0) == 0:  # for all ranks of a training
             self._held.enter_context(locked(config.out))
-        if self.subcommand == "fit" and config.ckpt_path == "last":
-            last = last_checkpoint(Path(config.out))
-            config.ckpt_path = str(last) if last.exists() else None
+        if config.ckpt_path in ("last", "best"):
+            own = last_checkpoint(Path(config.out)).with_name(f"{config.ckpt_path}.ckpt")
+            starts = self.subcommand == "fit" and config.ckpt_path == "last" and not own.exists()
+            config.ckpt_path = None if starts else str(own)
+        if config.ckpt_path not in (
+            None,
+            "hpc",
+            "registry",
+        ):  # Lightning's words for others that it looks for
+            reached = check_checkpoint(Path(config.ckpt_path))
+            if self.subcommand == "fit" and (line := nothing_left(Path(config.out), reached, config.trainer)):
+                print(line)
+                raise _Done
+
+    def instantiate_classes(self) -> None:
+        """Lightning's; a rehearsal does without a store that is yet to be made."""
+        config = self.config[self.subcommand]
+        without = self._rehearses and not (Path(config.data.store) / "store.json").exists()
+        if without:
+            self.parser.add_instantiator(_check_alone, FaceDataModule, subclasses=False, prepend=True)
+        with as_user_errors("settings"):
+            super().instantiate_classes()
+        if self._rehearses:
+            if not without and isinstance(self.model, Stage):
+                self.model.judge_by(self.datamodule)
+                self.model.check_training(self.datamodule)
+            raise _Done
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
         """Metrics to CSV and W&B; checkpoints `last` and `best`; see `fau_mae.runs.interruption`."""
         config = self.config[self.subcommand]
+        given = self._get(self.config_init, "trainer")
+        trainer = build_trainer(lambda: self._build(given, **kwargs), config.trainer)
+        if self.subcommand == "fit" and isinstance(self.model, Stage):
+            check_monitors(trainer, self.model)
+        return trainer
+
+    def _build(self, given: Any, **kwargs: Any) -> L.Trainer:
+        config = self.config[self.subcommand]
+        if self._rehearses:
+            return super().instantiate_trainer(**kwargs, logger=False)
         out = Path(config.out)
         if self.subcommand == "fit":
-            _set_metrics_aside(out)
+            set_metrics_aside(out)
         loggers: list = [CSVLogger(out, name="", version="", flush_logs_every_n_steps=1)]
         if self.subcommand == "fit":
             data = self.datamodule
             names = (config.experiment, data.fold, data.seed, data.store.info.dataset, data.occlusion.kinds)
             if (logger := tracking.wandb_logger(out, *names)) is not None:
                 loggers.append(logger)
-        given = self._get(self.config_init, "trainer")
         folder = out / "checkpoints"
         return super().instantiate_trainer(
             **{
@@ -110,6 +160,7 @@ class StageCLI(LightningCLI):
                 "logger": loggers,
                 "callbacks": [
                     *(given["callbacks"] or []),
+                    self._begun,
                     Divergence(),  # before those that save
                     Interruption(folder, config.checkpoint_minutes),
                     *epoch_checkpoints(folder, *self.model.monitor),
@@ -118,6 +169,26 @@ class StageCLI(LightningCLI):
                 "default_root_dir": out,
             }
         )
+
+    def fit(self, **kwargs: Any) -> None:
+        self._do(self.trainer.fit, kwargs)
+
+    def validate(self, **kwargs: Any) -> None:
+        self._do(self.trainer.validate, kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        self._do(self.trainer.test, kwargs)
+
+    def _do(self, work: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        """Work, with what Lightning and torch say of settings as one line."""
+        try:
+            with misconfigurations("trainer"):
+                work(**arguments)
+        except Exception:
+            if self._begun.yes:
+                raise
+            with as_user_errors("the stage cannot be set up"):
+                raise
 
     def before_fit(self) -> None:
         """Keep the whole config, as a file and in W&B, and say what the learning rate comes to."""
@@ -151,7 +222,7 @@ class StageCLI(LightningCLI):
     def after_fit(self) -> None:
         if self.trainer.is_global_zero and self.trainer.state.finished:
             write_json(Path(self.config.fit.out) / "cost.json", self._cost())
-            _join_metrics(Path(self.config.fit.out))
+            join_metrics(Path(self.config.fit.out))
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
@@ -188,13 +259,20 @@ class StageCLI(LightningCLI):
         }
 
 
-def run_lightning(arguments: Sequence[str]) -> Path:
-    """Run `fit`, `validate` or `test` with Lightning's options; returns the stage's folder.
+def _check_alone(kind: type, **settings: Any) -> None:
+    check_arguments(kind.__init__, "data", settings)  # type: ignore[misc]
 
-    Raises `UserError` for a config that does not parse, `Stopped` when a signal ended the training.
+
+def run_lightning(arguments: Sequence[str], rehearses: bool = False) -> Path | None:
+    """Run `fit`, `validate` or `test` with Lightning's options; with `rehearses` only try all settings.
+
+    Returns the stage's folder, None where nothing was to be done.
+
+    Raises `UserError` for settings that cannot be read or obeyed, `Stopped` when a signal ended the training.
     """
     _quiet_lightning()
     held = contextlib.ExitStack()
+    line = complete(list(arguments))
     try:
         cli = StageCLI(
             L.LightningModule,
@@ -211,10 +289,13 @@ def run_lightning(arguments: Sequence[str]) -> Path:
                 "log_every_n_steps": 10,
             },
             parser_kwargs={"exit_on_error": False, "fit": _STRICT, "validate": _STRICT, "test": _STRICT},
-            args=complete(list(arguments)),
+            args=line,
+            rehearses=rehearses,
         )
-    except argparse.ArgumentError as error:
-        raise UserError(_one_line(str(error))) from error
+    except _Done:
+        return None
+    except ArgumentError as error:
+        raise UserError(why_refused(line) or words_of(error)) from error
     finally:
         tracking.finish()
         held.close()
@@ -222,9 +303,9 @@ def run_lightning(arguments: Sequence[str]) -> Path:
 
 
 def check_line(arguments: Sequence[str]) -> None:
-    """Parse a `fit` line and do nothing more. Raises `UserError` as `run_lightning` does."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-        run_lightning([*arguments, "--print_config"])
+    """Try a `fit` line's settings, on its store where that is there. Raises `UserError` as `run_lightning` does."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_lightning(arguments, rehearses=True)
 
 
 def _quiet_lightning() -> None:
@@ -234,7 +315,7 @@ def _quiet_lightning() -> None:
     for message in (
         "You're using the WeightAveraging callback with a model that overrides",  # with sharding it is refused
         "LightningCLI's args parameter",  # a run trains several stages in one process, so from within Python
-        "Experiment logs directory",  # `_set_metrics_aside` keeps what was there
+        "Experiment logs directory",  # `set_metrics_aside` keeps what was there
         "Checkpoint directory",  # resumed stages write where they wrote before
         "You're resuming from a checkpoint that ended before the epoch ended",  # the data module knows the step
         "FSDP2-wrapped module .* returned a view tensor",  # the encoder's tokens, which nobody writes into
@@ -242,63 +323,3 @@ def _quiet_lightning() -> None:
         ".*isinstance\\(treespec, LeafSpec\\)",  # between lightning and torch: Lightning-AI/pytorch-lightning
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-def _set_metrics_aside(out: Path) -> None:
-    """Lightning's CSV logger starts an empty file; keep what an interrupted training of this stage has logged."""
-    metrics = out / "metrics.csv"
-    if metrics.exists() and not os.environ.get("LOCAL_RANK"):
-        read_logged(
-            metrics, _BEGIN_ANEW
-        )  # a damaged one is said before the training, not when the parts are joined
-        metrics.rename(out / f"metrics.part{len(list(out.glob('metrics.part*.csv')))}.csv")
-
-
-def _join_metrics(out: Path) -> None:
-    """One metrics.csv of all parts; steps that were repeated after an interruption count once, the last time."""
-    parts = [*sorted(out.glob("metrics.part*.csv")), out / "metrics.csv"]
-    tables = [read_logged(part, _BEGIN_ANEW) for part in parts]
-    tables = [table for table in tables if len(table)]
-    if not tables:
-        return
-    for i, table in enumerate(tables[:-1]):
-        tables[i] = table[table["step"] < min(later["step"].min() for later in tables[i + 1 :])]
-    write_csv(out / "metrics.csv", pd.concat(tables, ignore_index=True))
-    for part in parts[:-1]:
-        part.unlink()
-
-
-def _one_line(message: str) -> str:
-    """The parser's complaint without its usage text; an unknown key gets the nearest valid one."""
-    line = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())
-    # Of a model's settings the parser tells every type it tried; the first one is the model, with the real complaint.
-    if inner := re.search(r"Errors: - (?:Problem with given class_path \S+: )?(.*?) - Expected a", line):
-        line = inner[1]
-        if "Expected a" in line:
-            return line
-    unknown = re.search(r"(?:[Uu]nrecognized arguments: -*|(?:[Kk]ey|option) ['\"])([\w.]+)", line)
-    if unknown is None:
-        return line
-    name = unknown[1].split(".")[-1]
-    nearest = difflib.get_close_matches(name, _known_names(), n=1, cutoff=0.0)[0]
-    return f"unknown setting {unknown[1]!r}: did you mean {nearest!r}? `fau-mae fit --help` lists them all"
-
-
-def _known_names() -> set[str]:
-    """Last parts of the keys that a stage's config may hold."""
-    known = {
-        "base",
-        "out",
-        "experiment",
-        "seed_everything",
-        "class_path",
-        "init_args",
-        "model",
-        "data",
-        "trainer",
-        "ckpt_path",
-        "checkpoint_minutes",
-    }
-    for takes in (L.Trainer, FaceDataModule, tasks.MAEPretraining, tasks.Student, AUTask, *OPTION_GROUPS):
-        known |= set(inspect.signature(takes).parameters)
-    return known

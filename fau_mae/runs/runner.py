@@ -85,6 +85,7 @@ def run_experiment(request: Request, dry: bool = False) -> None:
     )
     finished = finished and stands(out)
     if dry:
+        _check_settings(experiment, out, store, pairs, request.stage)
         dry_run(experiment, out, store, pairs, request.store is None, finished, request.stage)
         return
     now = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))
@@ -157,7 +158,7 @@ def _do_all(
         for name in OUTPUTS:
             check_file(out / name)
         _check_source(experiment, out, store)
-        _check_settings(plan_stages(experiment, out, store, *pairs[0]))
+        _check_settings(experiment, out, store, pairs)
         check_people(experiment, store)
         with locked(out, wait=True):
             write_memory(out, now)
@@ -199,7 +200,7 @@ def _train_alone(
                     f"`fau-mae run {experiment.reference} --stage {source}`, with the same options"
                 )
     _check_source(experiment, out, store)
-    _check_settings(plans[:1])
+    _check_settings(experiment, out, store, pairs, name)
     check_people(experiment, store)
     with locked(out, wait=True):
         write_memory(out, now)
@@ -224,13 +225,22 @@ def _check_source(experiment: Experiment, out: Path, store: Path) -> None:
         raise UserError(f"--root is missing: the folder of {source}'s raw files, which {store} is made from")
 
 
-def _check_settings(stages: list[StagePlan]) -> None:
-    """Read the settings of every stage before hours of work; raises `UserError` for one that does not parse."""
+def _check_settings(
+    experiment: Experiment, out: Path, store: Path, pairs: list[tuple[int, int]], only: str | None = None
+) -> None:
+    """Try the settings of every stage that is to be trained, before hours of work; raises `UserError`.
+
+    All stages in the first fold, and in each further fold the one that makes the first method: people and labels are
+    other ones there.
+    """
     from fau_mae.runs.lightning_cli import check_line
 
-    for stage in stages:
-        if not stage.is_done:
-            check_line(stage.line)
+    names = [only] if only else list(experiment.trained())
+    for place, fold in enumerate(dict.fromkeys(fold for fold, _ in pairs)):
+        for name in names if not place or only else [experiment.first_stage()]:
+            plan = plan_stage(experiment, name, out, store, fold, pairs[0][1])
+            if not plan.is_done:
+                check_line(plan.line)
 
 
 def _prepare(experiment: Experiment, out: Path, store: Path) -> None:

@@ -1,10 +1,15 @@
 """AUTask: what the teacher and the student share: the AU model, its loss weights, validation and optimiser."""
 
+from math import isnan
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
+from data_modules.facs import au_name
+from data_modules.ranges import FROM_0, check_arguments
 from fau_mae.losses import AULoss, AULossConfig
 from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.models.au_output import AUOutput
@@ -37,12 +42,13 @@ class AUTask(Stage):
     def __init__(
         self,
         net: AUModelConfig = AUModelConfig(),  # noqa: B008 - frozen
-        intensity_weight: float = 1.0,
+        intensity_weight: Annotated[float, FROM_0] = 1.0,
         init_from: str | None = None,
         loss: AULossConfig = AULossConfig(),  # noqa: B008 - never changed in place
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
         super().__init__(net, init_from, optim)
+        check_arguments(AUTask.__init__, "model", locals())
         self.loss, self.intensity_weight = loss, intensity_weight
         self.val_metrics = AUMetrics()
         self.val_intensity = IntensityMetrics()
@@ -51,6 +57,31 @@ class AUTask(Stage):
         if self.net.intensity != "none" and not data.has_intensities():
             raise UserError("net.intensity is set, but the store holds no intensities: leave it at none")
         self.au_loss = AULoss(self.loss, data.prevalence())
+
+    def learns_without_labels(self) -> bool:
+        """Whether there is something to learn from faces without a label of any AU."""
+        return self.net.intensity != "none"
+
+    def check_training(self, data: FaceDataModule) -> None:
+        rates = dict(zip(map(au_name, data.aus), data.prevalence().tolist()))
+        lacks = {
+            "never labelled": [au for au, rate in rates.items() if isnan(rate)],
+            "always absent": [au for au, rate in rates.items() if rate == 0],
+            "always present": [au for au, rate in rates.items() if rate == 1],
+        }
+        where = f"{data.store.path}, fold {data.fold}"
+        if len(lacks["never labelled"]) == len(rates) and not self.learns_without_labels():
+            raise UserError(
+                f"{where}: no face to train on has a label of any AU, so there is nothing to learn"
+            )
+        said = [f"{', '.join(aus)} {how}" for how, aus in lacks.items() if aus]
+        if self.global_rank == 0 and said:
+            print(f"warning: {where}: among the faces to train on, {'; '.join(said)}: this cannot be learnt")
+        known = data.store.column("labels")[data.split.validation] >= 0
+        if self.global_rank == 0 and not known.any():
+            print(
+                f"warning: {where}: no validation face has a label, so best.ckpt is no better than last.ckpt"
+            )
 
     def build(self, faces: FaceShape) -> list[nn.Module]:
         self.model = AUModel(self.net, faces)
@@ -74,6 +105,13 @@ class AUTask(Stage):
     def forward(self, batch: FaceBatch) -> AUOutput:
         """What this method predicts from what it may see; `batch.visible` (B, N), True = visible."""
         return self.model(batch.image, batch.visible if self.uses_mask else None)
+
+    def logged(self) -> set[str]:
+        learns = self.net.intensity != "none"
+        names = {
+            f"val/{name}" for name in (*self.val_metrics.names, *(self.val_intensity.names if learns else ()))
+        }
+        return super().logged() | names | ({"train/au", "train/intensity"} if learns else set())
 
     def predictions(self, batch: FaceBatch) -> Tensor:
         """Probabilities (B, A)."""

@@ -1,13 +1,14 @@
 """OcclusionDetector: learn to tell hidden tokens from the picture, so that no method needs to be given a mask."""
 
+from typing import Annotated
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import CatMetric
 from torchmetrics.classification import BinaryAUROC
 
 from data_modules.batch import FaceBatch, FaceShape
-from data_modules.errors import UserError
-from data_modules.face_data import FaceDataModule
+from data_modules.ranges import SHARE, check_arguments
 from fau_mae.models.detectors import DetectorConfig, build_detector
 from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.tasks.optim import OptimConfig
@@ -40,17 +41,14 @@ class OcclusionDetector(Stage):
         self,
         net: DetectorConfig = DetectorConfig(),  # noqa: B008 - frozen
         init_from: str | None = None,
-        false_alarms: float = 0.02,
+        false_alarms: Annotated[float, SHARE] = 0.02,
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - never changed in place
     ):
         super().__init__(net, init_from, optim)
+        check_arguments(OcclusionDetector.__init__, "model", locals())
         self.false_alarms = false_alarms
         self.patch_auroc = BinaryAUROC(thresholds=512)  # bins: an epoch's tokens need not be kept
         self.whole_faces = CatMetric()  # logits of their tokens
-
-    def judge_by(self, data: FaceDataModule) -> None:
-        if not 0 <= self.false_alarms <= 1:
-            raise UserError(f"model.false_alarms is a share in 0-1, not {self.false_alarms}")
 
     def build(self, faces: FaceShape) -> list[nn.Module]:
         self.model = build_detector(self.net, faces)
@@ -62,6 +60,9 @@ class OcclusionDetector(Stage):
     def forward(self, batch: FaceBatch) -> Tensor:
         """Logits of being hidden (B, N), from `batch.image` alone."""
         return self.model(batch.image)
+
+    def logged(self) -> set[str]:
+        return super().logged() | {"val/threshold", "val/patch_auroc"}
 
     def predictions(self, batch: FaceBatch) -> Tensor:
         """Probability of each token's being hidden, (B, N)."""

@@ -1,6 +1,7 @@
 """Metrics of a validation epoch as torchmetrics modules, on any number of ranks."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ class FaceMetrics(Metric):
     """
 
     full_state_update = False
+    names: ClassVar[tuple[str, ...]]  # of its scores
     predicted: list[Tensor]
     truth: list[Tensor]
     sample_id: list[Tensor]
@@ -50,6 +52,8 @@ class FaceMetrics(Metric):
 class AUMetrics(FaceMetrics):
     """Macro AUROC and macro F1 at threshold .5 of probabilities against labels 1/0/-1: {"auroc", "f1"}."""
 
+    names = ("auroc", "f1")
+
     def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
         counts = metrics.outcomes(predicted, truth).total()
         return {
@@ -60,6 +64,8 @@ class AUMetrics(FaceMetrics):
 
 class IntensityMetrics(FaceMetrics):
     """Macro ICC(3,1) and macro mean absolute error of intensities 0-5, NaN unknown: {"icc", "absolute_error"}."""
+
+    names = ("icc", "absolute_error")
 
     def scores(self, predicted: NDArray, truth: NDArray) -> dict[str, NDArray]:
         return {

@@ -3,12 +3,20 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import lightning as L
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
+
+from data_modules.errors import UserError
+from data_modules.ranges import ABOVE_0, BELOW_1, FROM_0, SHARE, Range, check_fields
+
+NO_END = (
+    "the learning rate falls towards the end of training, so say when that is: trainer.max_epochs or trainer.max_steps "
+    "(trainer.max_time may stop it before)"
+)
 
 
 @dataclass
@@ -25,12 +33,16 @@ class OptimConfig:
         beta2: AdamW's second beta; .95 is MAE's, .999 the usual one.
     """
 
-    lr: float = 1e-3
-    reference_batch: int = 0
-    weight_decay: float = 0.05
-    layer_decay: float = 1.0
-    warmup_share: float = 0.1
-    beta2: float = 0.999
+    lr: Annotated[float, ABOVE_0] = 1e-3
+    reference_batch: Annotated[int, FROM_0] = 0
+    weight_decay: Annotated[float, FROM_0] = 0.05
+    layer_decay: Annotated[float, Range(0, 1, above=True)] = 1.0
+    warmup_share: Annotated[float, SHARE] = 0.1
+    beta2: Annotated[float, BELOW_1] = 0.999
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a value out of its range."""
+        check_fields(self, "optim")
 
 
 def global_batch(trainer: L.Trainer, batch_size: int) -> int:
@@ -45,6 +57,8 @@ def peak_lr(config: OptimConfig, batch: int) -> float:
 
 def configure(module: nn.Module, config: OptimConfig, trainer: L.Trainer) -> dict[str, Any]:
     """Optimiser and per-step scheduler in Lightning's form, over the parameters that want gradients."""
+    if math.isinf(trainer.estimated_stepping_batches):
+        raise UserError(NO_END)
     total_steps = int(trainer.estimated_stepping_batches)
     batch_size = trainer.datamodule.batch_size  # type: ignore[attr-defined]
     lr = peak_lr(config, global_batch(trainer, batch_size))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.batch import FaceBatch, FaceShape
-from fau_mae.models.backbone.decoders import MAEConfig, build_decoder
+from fau_mae.models.backbone.decoders import TARGETS, MAEConfig, build_decoder
 from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder
 from fau_mae.models.backbone.encoder import MaskedEncoder
 from fau_mae.models.backbone.reconstruction import reconstruct, reconstruction_losses
@@ -54,6 +54,10 @@ class MAEPretraining(Stage):
         """
         losses = reconstruction_losses(self.encoder, self.decoder, batch.clean, batch.visible, share)
         return {**losses, "loss": torch.stack(list(losses.values())).sum()}
+
+    def logged(self) -> set[str]:
+        parts = [part for part, told in zip(("pixels", "gradients"), TARGETS[self.net.target]) if told]
+        return {f"{split}/{name}" for split in ("train", "val") for name in ("loss", *parts)}
 
     def predictions(self, batch: FaceBatch) -> Tensor:
         """The faces with their hidden patches filled in, (B, 3, H, W) uint8."""

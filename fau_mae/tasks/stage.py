@@ -55,6 +55,13 @@ class Stage(L.LightningModule):
     def judge_by(self, data: FaceDataModule) -> None:
         """Set up what a training needs to know of its data, and refuse what does not go with it."""
 
+    def check_training(self, data: FaceDataModule) -> None:
+        """Refuse data that nothing can be learnt from, and say what of it cannot be."""
+
+    def logged(self) -> set[str]:
+        """Names of what a training logs, which a callback may watch."""
+        return {"train/loss"}
+
     def predictions(self, batch: FaceBatch) -> Tensor:
         """What `Trainer.predict` gives for B faces, (B, …)."""
         raise NotImplementedError
@@ -109,12 +116,19 @@ class Stage(L.LightningModule):
         if self.about is None:
             self.about, self.net = described, described.net
             self.build(described.faces)
-        elif (described.net, described.aus) != (self.about.net, self.about.aus):
+        elif (described.net, described.aus, *_pixels(described)) != (
+            self.about.net,
+            self.about.aus,
+            *_pixels(self.about),
+        ):
             raise UserError(
-                "the checkpoint is of another model (net) or other AUs: train on with its own settings, or start a "
-                "new stage from it by model.init_args.init_from"
+                "the checkpoint is of another model (net), other AUs, image_size or grid: train on with its own "
+                "settings, or start a new stage from it by model.init_args.init_from"
             )
         self.about = self.about.after(described)
+
+    def on_fit_start(self) -> None:
+        self.check_training(self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_train_batch_start(self, batch: FaceBatch, batch_idx: int) -> None:
         """Start torch's random stream anew from (seed, epoch, step, rank), so a training can go on from any step."""
@@ -143,6 +157,10 @@ class Stage(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return configure(self, self.optim, self.trainer)
+
+
+def _pixels(about: Description) -> tuple[int, int]:
+    return about.faces.image_size, about.faces.grid
 
 
 def trained_on(data: FaceDataModule) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Student: reads visible patches, as a rule, and learns from labels and from the teacher's nodes, edges and logits."""
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from data_modules.batch import FaceBatch
 from data_modules.errors import UserError
+from data_modules.face_data import FaceDataModule
 from data_modules.files import file_hash
+from data_modules.ranges import FROM_0, SHARE, check_arguments
 from fau_mae.distillation import LOSSES, DistilConfig, mean_output
 from fau_mae.models.au_model import AUModel
 from fau_mae.models.au_output import AUOutput, of_aus
@@ -49,18 +52,19 @@ class Student(AUTask):
         *args,
         teacher: Path | None = None,
         uses_mask: bool = True,
-        node_weight: float = 1.0,
-        edge_weight: float = 1.0,
-        logit_weight: float = 1.0,
-        latent_weight: float = 0.0,
-        pseudo_labels: float = 0.0,
-        views: tuple[float, ...] = (),
+        node_weight: Annotated[float, FROM_0] = 1.0,
+        edge_weight: Annotated[float, FROM_0] = 1.0,
+        logit_weight: Annotated[float, FROM_0] = 1.0,
+        latent_weight: Annotated[float, FROM_0] = 0.0,
+        pseudo_labels: Annotated[float, SHARE] = 0.0,
+        views: Annotated[tuple[float, ...], SHARE] = (),
         targets: Path | None = None,
-        targets_gb: float = 4.0,
+        targets_gb: Annotated[float, FROM_0] = 4.0,
         distil: DistilConfig = DistilConfig(),  # noqa: B008 - never changed in place
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        check_arguments(Student.__init__, "model", locals())
         self.uses_mask, self.pseudo_labels = uses_mask, pseudo_labels
         self.weights = {
             "node": node_weight,
@@ -79,16 +83,7 @@ class Student(AUTask):
         )
 
     def on_fit_start(self) -> None:
-        if self.weights["latent"] and self.net.hidden == "dropped":
-            raise UserError("model.latent_weight compares completed latents: set net.hidden=completed")
-        if not all(0 <= severity <= 1 for severity in self.views):
-            raise UserError(f"model.views are hidden shares in 0-1, not {list(self.views)}")
-        if not self.uses_mask and (self.views or self.weights["latent"]):
-            raise UserError("model.views and model.latent_weight need a mask: leave model.uses_mask=true")
-        if self.pseudo_labels and not 0.5 <= self.pseudo_labels <= 1:
-            raise UserError(
-                f"model.pseudo_labels is {self.pseudo_labels}: a probability in 0.5-1, or 0 for none"
-            )
+        super().on_fit_start()
         if any(self.weights.values()) or self.pseudo_labels:
             self._teacher = [self._load_teacher()]
             if self.targets is not None and not self.weights["latent"]:  # latents would be too many bytes
@@ -107,12 +102,8 @@ class Student(AUTask):
         return KeptTargets(folder, asked, self.targets_gb * 1e9)
 
     def _load_teacher(self) -> AUModel:
-        if self.teacher_path is None:
-            raise UserError(
-                "model.teacher is missing: distillation and pseudo-labels need a teacher's checkpoint (or weights of 0)"
-            )
+        assert self.teacher_path is not None and self.about is not None
         loaded = load_au_model(Path(self.teacher_path))
-        assert self.about is not None
         self.about = self.about.after(loaded.about)
         rows = rows_of(self.about.aus, loaded.aus, self.teacher_path)
         self._teacher_rows = None if rows == list(range(len(loaded.aus))) else rows
@@ -123,6 +114,30 @@ class Student(AUTask):
         if self.weights["latent"] and encoders[0] != encoders[1]:
             raise UserError("model.latent_weight needs a teacher of the student's size and grid")
         return loaded.model.to(self.device).eval().requires_grad_(False)
+
+    def check_training(self, data: FaceDataModule) -> None:
+        super().check_training(data)
+        if self.weights["latent"] and self.net.hidden == "dropped":
+            raise UserError("model.latent_weight compares completed latents: set net.hidden=completed")
+        if not self.uses_mask and (self.views or self.weights["latent"]):
+            raise UserError("model.views and model.latent_weight need a mask: leave model.uses_mask=true")
+        if self.pseudo_labels and self.pseudo_labels < 0.5:
+            raise UserError(
+                f"model.pseudo_labels is {self.pseudo_labels}: a probability in 0.5-1, or 0 for none"
+            )
+        if self.teacher_path is None and (any(self.weights.values()) or self.pseudo_labels):
+            raise UserError(
+                "model.teacher is missing: distillation and pseudo-labels need a teacher's checkpoint (or weights of 0)"
+            )
+
+    def learns_without_labels(self) -> bool:
+        return super().learns_without_labels() or any(self.weights.values()) or self.pseudo_labels > 0
+
+    def logged(self) -> set[str]:
+        return super().logged() | {
+            "train/au",
+            *(f"train/{name}" for name, weight in self.weights.items() if weight),
+        }
 
     def training_step(self, batch: FaceBatch, _: int) -> Tensor:
         target = self._target(batch.clean) if self._teacher else None

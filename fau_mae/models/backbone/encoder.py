@@ -4,7 +4,7 @@ Shapes: B batch, N = grid² patches, V visible tokens, D width, P = 3·patch² n
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from timm.layers import Attention, build_sincos2d_pos_embed
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from data_modules.batch import FaceShape
 from data_modules.errors import UserError
+from data_modules.ranges import BELOW_1, check_fields
 from fau_mae.models.backbone.patches import patchify
 from fau_mae.models.backbone.stems import STEMS
 
@@ -56,13 +57,18 @@ class BackboneConfig:
     size: str = "base"
     stem: str = "linear"
     stem_options: dict[str, Any] = field(default_factory=dict)
-    drop_path: float = 0.0
+    drop_path: Annotated[float, BELOW_1] = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for an unknown name or option, and for a value out of its range."""
+        check_fields(self, "net")
+        if self.size not in SIZES:
+            raise UserError(f"net.size is {self.size!r}: use one of {', '.join(SIZES)}")
+        STEMS.options(self.stem, self.stem_options)
 
     @property
     def numbers(self) -> Size:
-        """Widths, depths and heads of `size`. Raises `UserError` for an unknown one."""
-        if self.size not in SIZES:
-            raise UserError(f"net.size is {self.size!r}: use one of {', '.join(SIZES)}")
+        """Widths, depths and heads of `size`."""
         return SIZES[self.size]
 
 

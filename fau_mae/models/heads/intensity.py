@@ -4,16 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_modules.errors import UserError
-
 LEVELS = 5
 INTENSITIES = ("none", "regression", "ordinal")
 
 
 def intensity_head(kind: str, aus: int, width: int) -> "IntensityHead | None":
-    """The head of that kind for `aus` nodes of `width`, None for `none`. Raises `UserError` for an unknown kind."""
-    if kind not in INTENSITIES:
-        raise UserError(f"net.intensity is {kind!r}: use one of {', '.join(INTENSITIES)}")
+    """The head of that kind, of `INTENSITIES`, for `aus` nodes of `width`; None for `none`."""
     return None if kind == "none" else IntensityHead(aus, width, kind)
 
 

@@ -7,12 +7,14 @@ Shapes: B batch, V visible tokens, A AUs, C node and edge width, h = C/2 attenti
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_modules.batch import FaceShape
+from data_modules.ranges import BELOW_1, Range
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.backbone.encoder import Latents
 from fau_mae.models.heads.au_head import AUHead
@@ -34,8 +36,8 @@ class MEGraphAUOptions:
         frozen_norms: batch norms use their running statistics in training too (see `MaskedBatchNorm`).
     """
 
-    node_width: int = 512
-    dropout: float = 0.0
+    node_width: Annotated[int, Range(2)] = 512
+    dropout: Annotated[float, BELOW_1] = 0.0
     frozen_norms: bool = False
 
 

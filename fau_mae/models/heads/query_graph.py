@@ -5,11 +5,13 @@ Shapes: B batch, V visible tokens, N = grid² places, A AUs, d node width, e edg
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from data_modules.batch import FaceShape, Rectangle
+from data_modules.ranges import BELOW_1, FROM_1
 from fau_mae.models.au_output import AUOutput
 from fau_mae.models.backbone.encoder import Latents
 from fau_mae.models.heads.au_head import AUHead
@@ -19,10 +21,10 @@ from fau_mae.models.heads.au_head import AUHead
 class QueryGraphOptions:
     """Widths of the read-out (r), the nodes (d) and the edges (e); `dropout` on the grid's read-out vectors."""
 
-    read_width: int = 24
-    node_width: int = 48
-    edge_width: int = 16
-    dropout: float = 0.0
+    read_width: Annotated[int, FROM_1] = 24
+    node_width: Annotated[int, FROM_1] = 48
+    edge_width: Annotated[int, FROM_1] = 16
+    dropout: Annotated[float, BELOW_1] = 0.0
 
 
 class TokenGrid(nn.Module):

@@ -4,12 +4,14 @@ Shapes: B batch, N = grid² places, V visible and H hidden tokens, D width. Mask
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_modules.ranges import FROM_1
 from fau_mae.models.backbone.encoder import Latents, MaskedEncoder, visible_positions
 
 
@@ -17,7 +19,7 @@ from fau_mae.models.backbone.encoder import Latents, MaskedEncoder, visible_posi
 class CompletionOptions:
     """`mlp_ratio`: width of the block's MLP, in encoder widths."""
 
-    mlp_ratio: int = 4
+    mlp_ratio: Annotated[int, FROM_1] = 4
 
 
 class LatentCompletion(nn.Module):

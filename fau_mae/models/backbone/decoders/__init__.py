@@ -39,11 +39,15 @@ class MAEConfig(BackboneConfig):
     decoder_options: dict[str, Any] = field(default_factory=dict)
     target: str = "pixels"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        DECODERS.options(self.decoder, self.decoder_options)
+        if self.target not in TARGETS:
+            raise UserError(f"net.target is {self.target!r}: use one of {', '.join(TARGETS)}")
+
 
 def build_decoder(encoder: MaskedEncoder, config: MAEConfig) -> MaskedDecoder:
-    """The decoder that `config` names. Raises `UserError` for an unknown one, or a target that it cannot have."""
-    if config.target not in TARGETS:
-        raise UserError(f"net.target is {config.target!r}: use one of {', '.join(TARGETS)}")
+    """The decoder that `config` names. Raises `UserError` for a target that it cannot have."""
     pixels, gradients = TARGETS[config.target]
     if gradients and encoder.patch % CELL:
         raise UserError(

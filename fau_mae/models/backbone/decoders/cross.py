@@ -1,12 +1,13 @@
 """CrossDecoder: a mask token reads the visible patches, and no other mask token."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
 
-from data_modules.errors import UserError
+from data_modules.ranges import Range
 from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder, Reads, attend
 from fau_mae.models.backbone.encoder import Latents, MaskedEncoder
 
@@ -15,7 +16,7 @@ from fau_mae.models.backbone.encoder import Latents, MaskedEncoder
 class CrossOptions:
     """`share`: of the hidden patches, chosen anew at random, that a step of training predicts; in (0, 1]."""
 
-    share: float = 0.25
+    share: Annotated[float, Range(0, 1, above=True)] = 0.25
 
 
 class CrossBlock(nn.Module):
@@ -44,8 +45,6 @@ class CrossDecoder(MaskedDecoder):
     """
 
     def __init__(self, encoder: MaskedEncoder, reads: Reads, options: CrossOptions):
-        if not 0 < options.share <= 1:
-            raise UserError(f"net.decoder_options.share is above 0 and at most 1, not {options.share}")
         super().__init__(encoder, reads)
         self.share = options.share
         self.norm_seen = nn.LayerNorm(reads.dim)
