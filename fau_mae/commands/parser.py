@@ -69,7 +69,7 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
-def name(text: str) -> str:
+def plain_name(text: str) -> str:
     """An option's type: a name that every file can hold and every page show."""
     if not text.strip() or shown(text) != text:
         raise argparse.ArgumentTypeError(f"{cut(text)} is no name: write letters, digits, spaces and signs")
