@@ -22,7 +22,7 @@ from conftest import TINY
 from fixtures_datasets import write_bp4d, write_disfa
 from fixtures_results import write_experiment
 from hostile_files import HOSTILE
-from hostile_lines import Spot
+from hostile_lines import STAGES, Spot
 from skimage.data import astronaut
 
 from data_modules.errors import PART
@@ -35,7 +35,7 @@ _MEMORY = (
     6 * 2**30
 )  # bytes more than there are: what reads an endless device meets its end before the machine
 # Go on where they were stopped, so that what they leave is no fault; marks of what is finished are.
-_RESUMABLE = ("prepare", "run", "fit", "sweep")
+_RESUMABLE = ("prepare", "run", "sweep", *STAGES)
 _MARKS = {FINISHED, "results.parquet", "report.html", "store.json", "manifest.csv", "aus.csv", "metrics.json"}
 _USAGE = re.compile(r"usage: .*\nfau-mae[^\n]*: error: [^\n]+\n", re.DOTALL)
 _LINE = re.compile(r"fau-mae: [^\n]+\n")

@@ -66,7 +66,7 @@ GOOD: dict[str, dict[str, list[str]]] = {
 _STAGE = {
     "--config": ["quickstart/student"], "--out": ["new"], "--data.store": ["{store}"],
     "--model.init_args.init_from": ["{checkpoint}"], "--model.init_args.teacher": ["{checkpoint}"],
-    **{word.partition("=")[0]: [word.partition("=")[2]] for word in TINY},
+    **{word.partition("=")[0]: [word.partition("=")[2]] for word in [*TINY, "--trainer.max_steps=2"]},
 }  # fmt: skip
 GOOD |= {"fit": _STAGE} | dict.fromkeys(("validate", "test"), _STAGE | {"--ckpt_path": ["{student}"]})
 

@@ -71,7 +71,11 @@ def _add_folder(sources: Commands) -> argparse.ArgumentParser:
         "--labels", type=Path, default=None, help="CSV or Parquet: file, AU12, …, subject, fold"
     )
     folder.add_argument(
-        "--name", type=plain_name, dest="dataset_name", default="folder", help="name of the data set in results"
+        "--name",
+        type=plain_name,
+        dest="dataset_name",
+        default="folder",
+        help="name of the data set in results",
     )
     folder.add_argument(
         "--licence",
