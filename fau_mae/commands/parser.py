@@ -69,11 +69,18 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
-def plain_name(text: str) -> str:
-    """An option's type: a name that every file can hold and every page show."""
-    if not text.strip() or shown(text) != text:
-        raise argparse.ArgumentTypeError(f"{cut(text)} is no name: write letters, digits, spaces and signs")
+def plain_text(text: str) -> str:
+    """An option's type: one line that every file can hold and every page show."""
+    if shown(text) != text:
+        raise argparse.ArgumentTypeError(f"{cut(text)} is no line of text in UTF-8")
     return text
+
+
+def plain_name(text: str) -> str:
+    """An option's type: as `plain_text`, and not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{cut(text)} is no name")
+    return plain_text(text)
 
 
 def cut(text: str) -> str:

@@ -55,7 +55,9 @@ def add(commands: Commands) -> None:
 
     folder = _add_folder(sources)
     for source in (synthetic, bp4d, disfa, folder):
-        source.add_argument("--workers", type=whole(1, 1024), default=None, help="processes (default: one per core)")
+        source.add_argument(
+            "--workers", type=whole(1, 1024), default=None, help="processes (default: one per core)"
+        )
         source.add_argument("--out", type=Path, required=True, help="folder of the store")
         source.add_argument(
             "--check", action="store_true", help="report what is in it, as text and check.html"
