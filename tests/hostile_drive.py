@@ -9,7 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,12 @@ def write_swept(folder: Path) -> None:
     }
     (folder / "swept" / "trial-0000").mkdir(parents=True)
     (folder / "swept" / "trial-0000" / "trial.json").write_text(json.dumps(trial | {"seconds": 1.0}))
+
+
+def copy_swept(here: Path, to: Path) -> None:
+    """The finished sweep under another name, where there can be one: Ray would start there, which takes long."""
+    with suppress(OSError):
+        shutil.copytree(here / "swept", os.path.realpath(to), dirs_exist_ok=True)
 
 
 def cases(pairs: Iterable[tuple[Spot, str]], every: Callable[[Spot], int]) -> list[Any]:

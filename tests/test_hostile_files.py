@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hostile_drive import Bench, Drive, cases
+from hostile_drive import Bench, Drive, cases, copy_swept
 from hostile_files import HOSTILE, THINGS
 from hostile_lines import STAGES, Spot, spots
 
@@ -25,6 +25,8 @@ CASES = cases(PAIRS, lambda spot: (8 if spot.command in STAGES else 3) if spot.t
 def test_hostile_file(drive: Drive, bench: Bench, tmp_path: Path, spot: Spot, name: str) -> None:
     """What is written over is the case's own."""
     path = HOSTILE[name](tmp_path) if spot.takes == "output" else bench.hostile[name]
+    if (spot.command, spot.option) == ("sweep", "--out"):
+        copy_swept(tmp_path, path)
     drive(spot, [str(path)])
 
 
