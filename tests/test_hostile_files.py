@@ -18,7 +18,17 @@ PAIRS = [(spot, name) for spot in spots() if spot.takes == "file" for name in HO
 ]
 
 
-CASES = cases(PAIRS, lambda spot: (8 if spot.command in STAGES else 3) if spot.takes == "file" else 2)
+CASES = cases(PAIRS, lambda spot: (16 if spot.command in STAGES else 4) if spot.takes == "file" else 2)
+
+
+RESUMED = [case for case in CASES if case.values[0].option == "--ckpt_path"]
+CASES = [case for case in CASES if case not in RESUMED]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("spot", "name"), RESUMED)
+def test_hostile_file_to_go_on_from(drive: Drive, bench: Bench, spot: Spot, name: str) -> None:
+    drive(spot, [str(bench.hostile[name])])
 
 
 @pytest.mark.parametrize(("spot", "name"), CASES)
@@ -31,6 +41,6 @@ def test_hostile_file(drive: Drive, bench: Bench, tmp_path: Path, spot: Spot, na
 
 
 def test_every_place_for_a_file_and_every_file_is_driven_always() -> None:
-    always = [case.values for case in CASES if not case.marks]
+    always = [case.values for case in [*CASES, *RESUMED] if not case.marks]
     assert {spot for spot, _ in always} == {spot for spot in spots() if spot.takes in ("file", "output")}
     assert {name for _, name in always} == set(HOSTILE)
