@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _ADVICE = {
     errno.EMFILE: "allow more open files (ulimit -n)",
     errno.EIO: "the disk reports a fault; choose another one",
 }
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what ends a line, or speaks to the terminal
 PART = ".part"  # ends the names that files.py gives to what is being written
 
 
@@ -63,4 +65,4 @@ def shown(name: object) -> str:
     if isinstance(name, bytes):
         name = os.fsdecode(name)
     data = str(name).encode("utf-8", "surrogateescape")
-    return data.decode("utf-8", "backslashreplace").replace("\n", "\\n").replace("\r", "\\r")
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], data.decode("utf-8", "backslashreplace"))

@@ -171,8 +171,8 @@ def aside(path: Path) -> Iterator[Path]:
     Folders above `path` are made. A link is followed, so that it stays one. Raises `UserError` where `path` is no
     regular file, and for an error of the disk.
     """
-    target = Path(os.path.realpath(path))
     with _told(path):
+        target = _target(path)
         _refuse_special(path, target)
         with _folders(target.parent), _part(target.parent, target.name, _create_file) as part:
             yield part
@@ -186,8 +186,8 @@ def folder_aside(path: Path) -> Iterator[Path]:
     Files of `path` that are not written again stay. Nothing is changed unless the block ends well. Raises `UserError`
     as `aside`.
     """
-    target = Path(os.path.realpath(path))
     with _told(path):
+        target = _target(path)
         if target.exists() and not target.is_dir():
             raise UserError(f"{shown(path)} is {_kind(target)}, not a folder: choose another name")
         parent = target if target.exists() else target.parent
@@ -314,7 +314,7 @@ def flush(file: BinaryIO) -> None:
 def check_file(out: Path, inputs: Iterable[Path] = ()) -> None:
     """Refuse, before any work, a file that cannot be written or would replace one of `inputs` or a file within one."""
     with _told(out):
-        target = Path(os.path.realpath(out))
+        target = _target(out)
         _refuse_special(out, target)
         for given in inputs:
             if target.exists() and _within(target, Path(os.path.realpath(given))):
@@ -343,7 +343,7 @@ def check_folder(out: Path, inputs: Iterable[Path] = (), inside: bool = True) ->
     `inside`: whether it may lie within an input.
     """
     with _told(out):
-        target = Path(os.path.realpath(out))
+        target = _target(out)
         if target.exists() and not target.is_dir():
             raise UserError(f"{shown(out)} is {_kind(target)}, not a folder: choose another name")
         for given in inputs:
@@ -352,6 +352,14 @@ def check_folder(out: Path, inputs: Iterable[Path] = (), inside: bool = True) ->
                 word = "is" if real == target else "holds" if _within(real, target) else "lies within"
                 raise UserError(f"{shown(out)} {word} the input {shown(given)}: choose another folder")
         _refuse_unwritable(target)
+
+
+def _target(path: Path) -> Path:
+    """Where a path leads, links followed; an `OSError` where they lead back to themselves."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "", str(path))
+    return target
 
 
 def _within(path: Path, folder: Path) -> bool:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from data_modules.errors import Stopped, UserError, explain
+from data_modules.errors import Stopped, UserError, explain, shown
 from data_modules.locks import locked
 from fau_mae.commands import (
     dashboard,
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with locked(options.out) if options.locks else contextlib.nullcontext():
                 return options.command(options) or 0
     except UserError as error:
-        print(f"fau-mae: {error}", file=sys.stderr)
+        print(f"fau-mae: {shown(error)}", file=sys.stderr)
         return 2
     except Stopped as error:
         return _say_stopped(error, arguments)
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _say_stopped(stop, arguments)
         if (line := explain(error)) is None:
             raise
-        print(f"fau-mae: {line}", file=sys.stderr)
+        print(f"fau-mae: {shown(line)}", file=sys.stderr)
         return 2
     return 0
 

@@ -7,12 +7,16 @@ os.environ.setdefault("WANDB_SILENT", "true")
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fixtures_results import write_experiment
 
 from data_modules.stores.store import FaceStore
 from data_modules.synthetic import prepare_synthetic
+
+if TYPE_CHECKING:
+    from hostile_drive import Bench, Drive
 
 TINY = [  # makes any shipped stage run in seconds on `tiny_store`
     "--model.init_args.net.size=nano",
@@ -80,3 +84,24 @@ def teacher(tiny_store: FaceStore, tmp_path_factory: pytest.TempPathFactory) -> 
     out = tmp_path_factory.mktemp("teacher") / "teacher"
     assert fit(lambda *a: main([str(x) for x in a]), "teacher", tiny_store, out) == 0
     return out / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def bench(tiny_store: FaceStore, teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> "Bench":
+    from hostile_drive import make_bench
+
+    return make_bench(tmp_path_factory.mktemp("bench") / "of", tiny_store, teacher)
+
+
+@pytest.fixture
+def drive(
+    bench: "Bench",
+    fau_mae: Callable[..., int],
+    no_wandb: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> "Drive":
+    from hostile_drive import Drive, write_swept
+
+    write_swept(tmp_path)
+    return Drive(bench, tmp_path, fau_mae, capfd)

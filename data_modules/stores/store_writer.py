@@ -70,6 +70,8 @@ class StoreWriter:
         self.out, self.info = Path(out), info
         files.check_folder(self.out)
         real = Path(os.path.realpath(self.out))
+        if self.out.is_symlink():  # else the link would be replaced
+            self.out = real
         if real in (Path.cwd(), *Path.cwd().parents):  # the whole folder is replaced at the end
             raise UserError(f"{self.out} is the folder this runs in: choose a new folder for the store")
         self.work = real.with_name(real.name + ".preparing")

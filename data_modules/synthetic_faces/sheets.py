@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data_modules import files
-from data_modules.errors import UserError
+from data_modules.errors import UserError, shown
 from data_modules.synthetic_faces.clip import draw_clip
 from data_modules.synthetic_faces.draw import draw_frame, draw_identity
 from data_modules.synthetic_faces.renderer import Frame, render_frame
@@ -27,11 +27,17 @@ _COMBINATIONS = (
 )
 
 
+def check_sheet(path: Path) -> None:
+    """Before any work: `path` can become a sheet. Raises `UserError`."""
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--preview {shown(path)}: the name must end in .png or .jpg")
+    files.check_file(path)
+
+
 def preview_sheet(
     path: Path, seed: int = 0, size: int = 224, columns: int = 8, rows: int = 5, style_name: str = "bp4d"
 ) -> Path:
-    """Write a sheet of random faces, one identity each, with the AUs they show. The suffix (.png, .jpg)
-    decides."""
+    """Write a sheet of random faces, one identity each, with the AUs they show. See `check_sheet`."""
     tiles = []
     for number in range(columns * rows):
         frame = draw_frame(draw_identity(seed, number), seed, number % 5, size, style_name)
@@ -116,8 +122,6 @@ def _write(path: Path, tiles: list[np.ndarray], columns: int) -> Path:
     """Tiles (S, S, 3) of one size, row by row, into one picture; written aside, then renamed."""
     sheet = np.vstack([np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)])
     suffix = path.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg"):
-        raise UserError(f"a preview is a .png or .jpg file, not {path.name!r}")
     quality = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
     data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), quality)[1]
     files.write_bytes(path, data.tobytes())

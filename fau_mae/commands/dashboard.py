@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from data_modules.locks import locked
-from fau_mae.commands.parser import Commands, add_command
+from fau_mae.commands.parser import Commands, add_command, plain_name
 
 
 def add(commands: Commands) -> None:
@@ -21,10 +21,12 @@ def add(commands: Commands) -> None:
         "runs", type=Path, nargs="+", help="folders that `fau-mae run` made, synced to W&B"
     )
     dashboard.add_argument(
-        "--entity", default=None, help="W&B user or team (default: WANDB_ENTITY, else yours)"
+        "--entity", type=plain_name, default=None, help="W&B user or team (default: WANDB_ENTITY, else yours)"
     )
-    dashboard.add_argument("--project", default=None, help="(default: WANDB_PROJECT, else fau_mae)")
-    dashboard.add_argument("--name", default="Occlusion", help="of the workspace")
+    dashboard.add_argument(
+        "--project", type=plain_name, default=None, help="(default: WANDB_PROJECT, else fau_mae)"
+    )
+    dashboard.add_argument("--name", type=plain_name, default="Occlusion", help="of the workspace")
     dashboard.add_argument(
         "--spec", type=Path, default=None, help="write the specification to this JSON file and send nothing"
     )

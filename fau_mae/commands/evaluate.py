@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fau_mae.commands.parser import Commands, add_command
+from fau_mae.commands.parser import Commands, add_command, whole
 
 
 def add(commands: Commands) -> None:
@@ -21,11 +21,14 @@ def add(commands: Commands) -> None:
         "--severities", nargs="+", type=float, default=[0.1, 0.25, 0.5, 0.75, 0.9], help="hidden shares"
     )
     evaluate.add_argument(
-        "--fold", type=int, default=None, help="whose test subjects are used (default: as trained, else 1)"
+        "--fold",
+        type=whole(1),
+        default=None,
+        help="whose test subjects are used (default: as trained, else 1)",
     )
     evaluate.add_argument(
         "--num-folds",
-        type=int,
+        type=whole(2),
         default=None,
         help="folds of a store without published ones (likewise, else 3)",
     )

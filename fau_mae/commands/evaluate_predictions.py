@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fau_mae.commands.parser import Commands, add_command
+from fau_mae.commands.parser import Commands, add_command, plain_name
 
 
 def add(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     score.add_argument(
         "--labels", type=Path, default=None, help="CSV or Parquet of labels, if not in the table"
     )
-    score.add_argument("--dataset", default="unnamed", help="name for the results")
+    score.add_argument("--dataset", type=plain_name, default="unnamed", help="name for the results")
     score.add_argument("--out", type=Path, required=True, help="folder for results.parquet")
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fau_mae.commands.parser import Commands, add_command
+from fau_mae.commands.parser import Commands, add_command, whole
 
 
 def add(commands: Commands) -> None:
@@ -21,10 +21,10 @@ def add(commands: Commands) -> None:
     occlude.add_argument("--kind", nargs="+", default=["patches", "block"], help="occlusions")
     occlude.add_argument("--severity", nargs="+", type=float, default=[0.25, 0.5, 0.75], help="hidden shares")
     occlude.add_argument("--fill", default="mean", help="what hidden pixels of grid kinds show")
-    occlude.add_argument("--grid", type=int, default=14, help="cells of a side of the grid kinds")
+    occlude.add_argument("--grid", type=whole(1, 1024), default=14, help="cells of a side of the grid kinds")
     occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
     occlude.add_argument(
-        "--seed", type=int, default=0, help="0: the protocol's masks; -1: held-out textures and shapes"
+        "--seed", type=whole(-1), default=0, help="0: the protocol's masks; -1: held-out textures and shapes"
     )
 
 

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from data_modules.errors import UserError
+from data_modules.errors import UserError, shown
 
 Commands = argparse._SubParsersAction
 
@@ -54,6 +54,40 @@ def add_command(
     return parser
 
 
+def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """An option's type: a whole number in this range."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{cut(text)} is no whole number from {least} to {most}")
+        return number
+
+    return read
+
+
+def plain_text(text: str) -> str:
+    """An option's type: one line that every file can hold and every page show."""
+    if shown(text) != text:
+        raise argparse.ArgumentTypeError(f"{cut(text)} is no line of text in UTF-8")
+    return text
+
+
+def plain_name(text: str) -> str:
+    """An option's type: as `plain_text`, and not empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{cut(text)} is no name")
+    return plain_text(text)
+
+
+def cut(text: str) -> str:
+    """What was typed, in quotes, in one line of usual length."""
+    return repr(shown(text if len(text) <= 60 else f"{text[:60]}…"))
+
+
 def numbers(option: str) -> Callable[[str], list[int]]:
     """An option's type: `1,2,3` as whole numbers. Raises `UserError` for anything else."""
 
@@ -62,7 +96,7 @@ def numbers(option: str) -> Callable[[str], list[int]]:
             return [int(word) for word in text.split(",")]
         except ValueError:
             raise UserError(
-                f"{option} {text}: write whole numbers with commas between them, such as 1,2,3"
+                f"{option} {cut(text)}: write whole numbers with commas between them, such as 1,2,3"
             ) from None
 
     return read

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS, DISFA_AUS
-from fau_mae.commands.parser import Commands, add_command
+from fau_mae.commands.parser import Commands, add_command, plain_name, plain_text, whole
 
 _NOT_OPTIONS = {"command", "locks", "name", "source", "out", "check", "preview"}
 _MOST_LINES = 20  # on damaged files
@@ -55,7 +55,9 @@ def add(commands: Commands) -> None:
 
     folder = _add_folder(sources)
     for source in (synthetic, bp4d, disfa, folder):
-        source.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+        source.add_argument(
+            "--workers", type=whole(1, 1024), default=None, help="processes (default: one per core)"
+        )
         source.add_argument("--out", type=Path, required=True, help="folder of the store")
         source.add_argument(
             "--check", action="store_true", help="report what is in it, as text and check.html"
@@ -71,10 +73,15 @@ def _add_folder(sources: Commands) -> argparse.ArgumentParser:
         "--labels", type=Path, default=None, help="CSV or Parquet: file, AU12, …, subject, fold"
     )
     folder.add_argument(
-        "--name", dest="dataset_name", default="folder", help="name of the data set in results"
+        "--name",
+        type=plain_name,
+        dest="dataset_name",
+        default="folder",
+        help="name of the data set in results",
     )
     folder.add_argument(
         "--licence",
+        type=plain_text,
         default="",
         help="of the pictures, with the attribution it asks for; model cards repeat it",
     )
@@ -96,6 +103,11 @@ def _prepare(options: argparse.Namespace) -> None:
     values: dict[str, Any] = {name: v for name, v in vars(options).items() if name not in _NOT_OPTIONS}
     if "dataset_name" in values:
         values["name"] = values.pop("dataset_name")
+    preview = getattr(options, "preview", None)
+    if preview is not None:
+        from data_modules.synthetic_faces.sheets import check_sheet, clip_sheet, preview_sheet
+
+        check_sheet(preview)
     store = prepare(options.source, options.out, values)
     counts = ", ".join(f"{number} {name}" for name, number in store.info.counts.items())
     print(f"{options.out}: {counts}; AUs {' '.join(map(str, store.info.aus))}")
@@ -107,11 +119,9 @@ def _prepare(options: argparse.Namespace) -> None:
             f"left out: {len(lines) - _MOST_LINES} files more, see {options.out / 'skipped.csv'}",
             file=sys.stderr,
         )
-    if getattr(options, "preview", None) is not None:
-        from data_modules.synthetic_faces.sheets import clip_sheet, preview_sheet
-
+    if preview is not None:
         draw = clip_sheet if options.clips else preview_sheet
-        print(f"contact sheet: {draw(options.preview, options.seed, style_name=options.style)}")
+        print(f"contact sheet: {draw(preview, options.seed, style_name=options.style)}")
     if options.check:
         from data_modules.stores.summary import summarise, summary_text, write_summary_page
 

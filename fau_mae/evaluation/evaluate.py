@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from data_modules.files import check_file, write_parquet
+from data_modules.occlusion.rungs import check_fill, check_kinds, check_severities
 from fau_mae.evaluation.ladder import rungs, walk_ladder
 from fau_mae.evaluation.made_by import claim, faces_of, weights_id
 from fau_mae.evaluation.methods import au_method, fitting_detector, with_blind
@@ -36,6 +37,10 @@ def evaluate(
     checkpoint, fill, ladder or store made; what the same ones have made already is kept.
     """
     checkpoint, store, out = Path(checkpoint), Path(store), Path(out)
+    check_kinds(kinds, "")
+    if hiding := [severity for severity in severities if severity != 0]:  # clean faces are tested anyway
+        check_severities(hiding, "")
+    check_fill(fill, "")
     check_file(out / "results.parquet", [checkpoint, store])
     loaded = load_au_model(checkpoint)
     data = data_for(

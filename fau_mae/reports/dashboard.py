@@ -28,11 +28,12 @@ def make_dashboard(
         check_file(spec, runs)
         check_ours(spec, lambda path: {"displayName", "spec"} <= read_json(path).keys())
     try:
-        from fau_mae.reports.workspace import build_workspace, specification
+        from fau_mae.reports.workspace import build_workspace, check_name, specification
     except ImportError as error:
         raise UserError(
             f"a dashboard needs wandb-workspaces ({error}): pip install 'fau-mae[dashboard]'"
         ) from error
+    check_name(name)
     results = pd.concat([read_results(run) for run in runs], ignore_index=True)
     if spec is not None:
         workspace = build_workspace(results, entity or os.environ.get("WANDB_ENTITY", ""), project, name)

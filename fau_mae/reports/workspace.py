@@ -8,11 +8,21 @@ import pandas as pd
 import wandb_workspaces.reports.v2 as panels
 import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces import expr
+from wandb_workspaces.utils.validators import validate_no_emoji
 
+from data_modules.errors import UserError
 from fau_mae.evaluation.names import CLEAN_KIND, METRIC_TITLES, kind_key, method_key
 from fau_mae.reports.wandb_curves import CURVES, may_show, method_label
 
 OVER_RUNS: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}  # over folds and seeds
+
+
+def check_name(name: str) -> None:
+    """Raises `UserError` for a name of a workspace that W&B does not take."""
+    try:
+        validate_no_emoji(name)
+    except ValueError:
+        raise UserError(f"--name {name!r}: W&B takes no emoji and no sign such as + or € in it") from None
 
 
 def build_workspace(results: pd.DataFrame, entity: str, project: str, name: str) -> workspaces.Workspace:

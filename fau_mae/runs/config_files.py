@@ -7,10 +7,13 @@ keys over them. A file is looked up beside the one that names it, then among the
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jsonargparse import get_loader
+import yaml
+from jsonargparse import get_loader, set_loader
 
 from data_modules.errors import UserError
 from data_modules.files import read_yaml
+
+_DEEPEST = 100  # mappings and lists within each other
 
 
 class Config(NamedTuple):
@@ -28,8 +31,21 @@ def experiments_root() -> Path:
 
 
 def read_value(text: str) -> Any:
-    """One value as a config file would hold it: numbers as jsonargparse reads them, `1e-3` among them."""
-    return get_loader("yaml")(text)
+    """One value as a config file would hold it: numbers as jsonargparse reads them, `1e-3` among them.
+
+    Raises `yaml.YAMLError`, also for what is nested so deep that the reader itself would crash.
+    """
+    if len(text) > _DEEPEST:
+        depth = 0
+        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise yaml.YAMLError(f"more than {_DEEPEST} brackets within each other")
+    return _read_value(text)
+
+
+_read_value = get_loader("yaml")
+set_loader("yaml", read_value, (yaml.YAMLError,))  # for options and what else jsonargparse reads, too
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -2,15 +2,13 @@
 
 import difflib
 import inspect
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from data_modules.errors import UserError
-from data_modules.occlusion.fill import FILLS
-from data_modules.occlusion.kinds import KINDS
+from data_modules.occlusion.rungs import check_fill, check_kinds, check_severities, is_share
 from data_modules.prepare import SOURCES
 
 REQUIRED = ("prepare", "folds", "seeds", "stages", "methods", "ladder")
@@ -19,6 +17,7 @@ WIRES = ("init_from", "teacher")  # arguments of a model that take another stage
 STAGE_KEYS = ("like", "config", "set", "by_hand", *WIRES)
 METHOD_KEYS = ("reads_with", "fills_with", "at")
 LADDER_KEYS = ("kinds", "severities", "fill", "thresholds", "detector")
+LARGEST_SEED = 2**32 - 1  # numpy takes no other
 THRESHOLD_RULES = ("by_visibility", "clean", "fixed")
 
 
@@ -84,7 +83,7 @@ def check_names(
         before.append(name)
     for name, method in methods.items():
         at = method.get("at", {})
-        if not isinstance(at, dict) or not all(_is_share(severity) for severity in at):
+        if not isinstance(at, dict) or not all(is_share(severity) for severity in at):
             raise UserError(f"{path}: methods.{name}.at is {at!r}: write {{severity: stage}}")
         for stage in (*at.values(), *(method[key] for key in METHOD_KEYS[:2] if key in method)):
             if stage not in known:
@@ -94,7 +93,7 @@ def check_names(
 def check_run(experiment: Any) -> None:
     """Refuse in one line what of an `Experiment` would fail, or mean nothing, after hours of training."""
     _check_numbers("folds", experiment.folds, 1)
-    _check_numbers("seeds", experiment.seeds, 0)
+    _check_numbers("seeds", experiment.seeds, 0, LARGEST_SEED)
     check_prepare(experiment.prepare)
     check_ladder(experiment.ladder, list(experiment.stages))
     alone = [name for name, method in experiment.methods.items() if "at" in method]
@@ -104,12 +103,14 @@ def check_run(experiment: Any) -> None:
         )
 
 
-def _check_numbers(name: str, numbers: Sequence[int], least: int) -> None:
+def _check_numbers(name: str, numbers: Sequence[int], least: int, most: int | None = None) -> None:
     if not isinstance(numbers, list) or not numbers:
         raise UserError(f"{name} is {numbers!r}: write a list of whole numbers, such as [1, 2, 3]")
     for number in numbers:
         if not isinstance(number, int) or isinstance(number, bool) or number < least:
             raise UserError(f"{name}: {number!r} is no whole number from {least} on")
+        if most is not None and number > most:
+            raise UserError(f"{name}: {number} is above {most}")
         if numbers.count(number) > 1:
             raise UserError(f"{name}: {number} is given twice")
 
@@ -126,52 +127,14 @@ def check_prepare(options: dict[str, Any]) -> None:
 
 def check_ladder(ladder: dict[str, Any], stages: Sequence[str]) -> None:
     """Refuse a ladder that cannot be walked, or whose rungs would share a file."""
-    kinds, severities = ladder.get("kinds"), ladder.get("severities")
-    if not isinstance(kinds, list) or not kinds:
-        raise UserError(f"ladder.kinds is {kinds!r}: write a list of occlusions, such as [patches, block]")
-    for kind in kinds:
-        if kind not in KINDS or kind == "none":
-            known = [name for name in KINDS if name != "none"]
-            raise UserError(
-                f"ladder.kinds: unknown occlusion {kind!r}: did you mean {nearest(kind, known)!r}?"
-            )
-        if KINDS[kind].needs == "objects":
-            raise UserError(
-                f"ladder.kinds: {kind!r} needs the user's own cut-outs; it is for `fau-mae occlude`"
-            )
-        if kinds.count(kind) > 1:
-            raise UserError(f"ladder.kinds: {kind} is given twice")
-    if not isinstance(severities, list) or not severities:
-        raise UserError(
-            f"ladder.severities is {severities!r}: write a list of hidden shares, such as [0.25, 0.5]"
-        )
-    files: dict[str, Any] = {}
-    for severity in severities:
-        if not _is_share(severity) or severity <= 0:
-            raise UserError(f"ladder.severities: {severity!r} is no hidden share above 0, at most 1")
-        file = f"{severity:.2f}"
-        if file == "0.00" or file in files:
-            other = f"{files[file]:g} and {severity:g}" if file in files else f"{severity:g}"
-            raise UserError(
-                f"ladder.severities: {other} would be called {file}: use two digits at most, each once"
-            )
-        files[file] = severity
-    choices: dict[str, tuple[str, ...]] = {"fill": tuple(FILLS), "thresholds": tuple(THRESHOLD_RULES)}
-    for key, words in choices.items():
-        if ladder.get(key) not in words:
-            raise UserError(f"ladder.{key} is {ladder.get(key)!r}: use one of {', '.join(words)}")
+    check_kinds(ladder.get("kinds"), "ladder.")
+    check_severities(ladder.get("severities"), "ladder.")
+    check_fill(ladder.get("fill"), "ladder.")
+    if (rule := ladder.get("thresholds")) not in THRESHOLD_RULES:
+        raise UserError(f"ladder.thresholds is {rule!r}: use one of {', '.join(THRESHOLD_RULES)}")
     detector = ladder.get("detector")
     if detector is not None and detector not in stages:
         raise UserError(f"ladder.detector is {detector!r}, no stage: {_list(stages)}")
-
-
-def _is_share(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 <= value <= 1
-    )
 
 
 def _list(names: Iterable[str]) -> str:
