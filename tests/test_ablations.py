@@ -236,9 +236,9 @@ def test_a_student_that_is_told_no_mask_reads_every_token(tiny_store: FaceStore)
         ),
     ],
 )
-def test_a_student_that_cannot_be_is_refused(options: dict, words: str) -> None:
+def test_a_student_that_cannot_be_is_refused(tiny_store: FaceStore, options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        Student(**options).on_fit_start()
+        Student(**options).check_training(module(tiny_store))
 
 
 @pytest.mark.parametrize("count", [99, -1])

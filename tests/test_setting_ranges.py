@@ -82,7 +82,7 @@ def test_what_is_no_number_of_a_range_is_refused_by_name(wrong: Any) -> None:
         (lambda: OcclusionConfig(kinds=["beard"]), "beard"),
         (lambda: LabelConfig(share=1.0), "1 left out"),
         (lambda: OptimConfig(layer_decay=1.5), "optim.layer_decay"),
-        (lambda: OptimConfig(lr=0.0), "above 0"),
+        (lambda: OptimConfig(lr=-0.1), "optim.lr"),
     ],
 )
 def test_python_is_told_the_same(make: Callable[[], Any], words: str) -> None:

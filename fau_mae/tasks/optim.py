@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from data_modules.errors import UserError
-from data_modules.ranges import ABOVE_0, BELOW_1, FROM_0, SHARE, Range, check_fields
+from data_modules.ranges import BELOW_1, FROM_0, SHARE, Range, check_fields
 
 NO_END = (
     "the learning rate falls towards the end of training, so say when that is: trainer.max_epochs or trainer.max_steps "
@@ -33,7 +33,7 @@ class OptimConfig:
         beta2: AdamW's second beta; .95 is MAE's, .999 the usual one.
     """
 
-    lr: Annotated[float, ABOVE_0] = 1e-3
+    lr: Annotated[float, FROM_0] = 1e-3
     reference_batch: Annotated[int, FROM_0] = 0
     weight_decay: Annotated[float, FROM_0] = 0.05
     layer_decay: Annotated[float, Range(0, 1, above=True)] = 1.0
