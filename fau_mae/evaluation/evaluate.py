@@ -37,10 +37,7 @@ def evaluate(
     checkpoint, fill, ladder or store made; what the same ones have made already is kept.
     """
     checkpoint, store, out = Path(checkpoint), Path(store), Path(out)
-    check_kinds(kinds, "")
-    if hiding := [severity for severity in severities if severity != 0]:  # clean faces are tested anyway
-        check_severities(hiding, "")
-    check_fill(fill, "")
+    _check_ladder(kinds, severities, fill)
     check_file(out / "results.parquet", [checkpoint, store])
     loaded = load_au_model(checkpoint)
     data = data_for(
@@ -81,3 +78,11 @@ def evaluate(
     )
     write_parquet(out / "results.parquet", results)
     return results
+
+
+def _check_ladder(kinds: Sequence[str], severities: Sequence[float], fill: str) -> None:
+    """Before any work: the ladder can be walked."""
+    check_kinds(kinds, "")
+    if hiding := [severity for severity in severities if severity != 0]:  # clean faces are tested anyway
+        check_severities(hiding, "")
+    check_fill(fill, "")
