@@ -90,7 +90,6 @@ COMMANDS_OF_OUR_OWN = sorted(set(SUBCOMMANDS.choices) - set(lightning.NAMES))
         (["--version"], 0),
         (["--help"], 0),
         *(([name, "--help"], 0) for name in COMMANDS_OF_OUR_OWN),
-        (["run", "quickstart", "--dry-run"], 0),
         (["report", "nosuch"], 2),
         (["nosuch"], 2),
         (["run", "nosuch"], 2),

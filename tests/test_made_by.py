@@ -53,7 +53,7 @@ def other(teacher: Path, tiny_store: FaceStore, tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize(
     ("more", "differs"),
     [
-        (["--fill", "black"], "fill grey (now black)"),
+        (["--fill", "noise"], "fill grey (now noise)"),
         (
             ["--severities", 0.5, 0.75],
             "ladder none-0.00 patches-0.50 (now none-0.00 patches-0.50 patches-0.75)",

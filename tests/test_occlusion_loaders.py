@@ -26,7 +26,7 @@ def module(store: FaceStore, rank: int = 0, world_size: int = 1, **settings) -> 
         **{"kinds": KINDS, "clean_share": 0.0, **{k: options.pop(k) for k in OCCLUSION & set(options)}}
     )
     data = FaceDataModule(store.path, batch_size=8 // world_size, occlusion=occlusion, **options)
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size)
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, overfit_batches=0)
     return data
 
 

@@ -18,7 +18,7 @@ from data_modules.stores.store import FaceStore
 from data_modules.stores.store_writer import StoreWriter
 from data_modules.synthetic import prepare_synthetic
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD
-from data_modules.synthetic_faces.sheets import clip_sheet, preview_sheet
+from data_modules.synthetic_faces.sheets import check_sheet, clip_sheet, preview_sheet
 
 
 def small(out, **changes):
@@ -177,7 +177,7 @@ def test_preview(tmp_path):
     path = preview_sheet(tmp_path / "new" / "sheet.png", seed=2, size=40, columns=3, rows=2)
     assert cv2.imread(str(path)).shape == (80, 120, 3)
     with pytest.raises(UserError, match=r"\.png or \.jpg"):
-        preview_sheet(tmp_path / "sheet.tiff", size=40, columns=1, rows=1)
+        check_sheet(tmp_path / "sheet.tiff")
     assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
 
 

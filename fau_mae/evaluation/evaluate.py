@@ -50,10 +50,7 @@ def evaluate(
         unknown_people=unknown_people,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    file = file_of(checkpoint)
-    folder = file.resolve().parent
-    # Of the stage, or as the file.
-    name = folder.parent.name if folder.name == "checkpoints" else file.stem
+    name = _name_of(file_of(checkpoint))
     method = au_method(name, checkpoint, data.aus, device, loaded)
     estimate = fitting_detector(Path(detector), data) if detector else None
     specs = rungs(kinds, severities)
@@ -78,6 +75,12 @@ def evaluate(
     )
     write_parquet(out / "results.parquet", results)
     return results
+
+
+def _name_of(file: Path) -> str:
+    """Of the stage, or as the file."""
+    folder = file.resolve().parent
+    return folder.parent.name if folder.name == "checkpoints" else file.stem
 
 
 def _check_ladder(kinds: Sequence[str], severities: Sequence[float], fill: str) -> None:

@@ -40,7 +40,11 @@ def trained_weights(run: Path) -> dict[str, Path]:
     Raises `UserError` for a run that is not finished, or of several folds or seeds.
     """
     memory = read_memory(run)
-    if memory is None or not memory.done:
+    if memory is None:
+        last = last_checkpoint(run)
+        what = f"the file, such as {last}" if last.is_file() else "a checkpoint file, or the folder of a run"
+        raise UserError(f"{run} is a folder: name {what}")
+    if not memory.done:
         raise UserError(
             f"{run} is not a finished run: let `fau-mae run` end first, and give the run's folder"
         )
