@@ -59,7 +59,7 @@ def test_the_curriculum_hides_more_from_epoch_to_epoch(tiny_store: FaceStore) ->
     assert hidden[1] <= 0.625 + 1 / 64 < max(hidden[2:])
     without = module(tiny_store, kinds=("patches",), severity_range=(0.25, 1.0), grid=8)
     assert max(float((~b.visible).float().mean()) for b in epoch(without, 0)) > 0.25
-    with pytest.raises(UserError, match="curriculum_epochs -1"):
+    with pytest.raises(UserError, match="curriculum_epochs is -1"):
         module(tiny_store, curriculum_epochs=-1).train_dataloader()
 
 
