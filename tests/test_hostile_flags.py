@@ -15,7 +15,7 @@ VALUES = {
     "0": "0",
     "a share": "0.5",
     "beyond a float": "1e309",
-    "hexadecimal": "0x10",
+    "hexadecimal": "0x2",
     "huge": "999999999999",
     "a picture": "😀",
     "no UTF-8": "\udcff",

@@ -11,7 +11,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import nn
 
 from data_modules.errors import UserError
-from data_modules.ranges import BELOW_1, FROM_0, SHARE, Range, check_fields
+from data_modules.ranges import BELOW_1, FROM_0, SHARE, check_fields
 
 NO_END = (
     "the learning rate falls towards the end of training, so say when that is: trainer.max_epochs or trainer.max_steps "
@@ -36,7 +36,7 @@ class OptimConfig:
     lr: Annotated[float, FROM_0] = 1e-3
     reference_batch: Annotated[int, FROM_0] = 0
     weight_decay: Annotated[float, FROM_0] = 0.05
-    layer_decay: Annotated[float, Range(0, 1, above=True)] = 1.0
+    layer_decay: Annotated[float, SHARE] = 1.0
     warmup_share: Annotated[float, SHARE] = 0.1
     beta2: Annotated[float, BELOW_1] = 0.999
 

@@ -1,10 +1,12 @@
 """What a stage's settings may say of Lightning's trainer, checked before anything is trained."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning as L
+import yaml
 
 from data_modules.errors import UserError
 from data_modules.ranges import FROM_0, FROM_1, SHARE, Range, check_number
@@ -56,7 +58,11 @@ def whole_numbers(line: Iterable[str]) -> dict[str, int]:
     for key, value in given_in(line):
         name = key.removeprefix("trainer.")
         if key.startswith("trainer.") and name in SHARES:
-            number = read_value(value) if isinstance(value, str) else value
+            number = value
+            if isinstance(value, str):
+                # What is no YAML is Lightning's parser's to refuse.
+                with contextlib.suppress(yaml.YAMLError):
+                    number = read_value(value)
             found.pop(name, None)
             if isinstance(number, int) and not isinstance(number, bool):
                 found[name] = number
