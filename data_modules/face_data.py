@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from data_modules.augment import FaceAugmentation
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
+from data_modules.faces.augmentation import FaceAugmentation
 from data_modules.facs import au_region
 from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
 from data_modules.occlusion.config import OcclusionConfig

@@ -40,9 +40,8 @@ LONGEST_NAME = 255  # bytes, on every usual file system
 _PART_NAME = re.compile(rf"\.(.*)\.\d+-[0-9a-f]{{8}}{re.escape(PART)}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = ("=", "+", "-", "@", "\t")  # how a cell begins that a spreadsheet computes
-ANEW = (
-    "delete it, then run the command that made it again"  # the cure of a damaged file that can be made anew
-)
+# The cure of a damaged file that can be made anew.
+ANEW = "delete it, then run the command that made it again"
 
 
 # Reading

@@ -68,6 +68,14 @@ def fau_mae(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., in
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 
+def refused(fau_mae: Callable[..., int], capsys: pytest.CaptureFixture[str], *line: object) -> str:
+    """The one line with which a command that is no good ends, exit code 2."""
+    capsys.readouterr()
+    assert fau_mae(*line) == 2, line
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    return said
+
+
 @pytest.fixture
 def no_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train without W&B runs: a second saved per stage, where they are not what is tested."""

@@ -31,9 +31,8 @@ from fau_mae.run_folder import FINISHED, RunMemory, write_memory
 from fau_mae.runs.runner import Request
 
 SECONDS = 20
-_MEMORY = (
-    6 * 2**30
-)  # bytes more than there are: what reads an endless device meets its end before the machine
+# Bytes more than there are: what reads an endless device meets its end before the machine.
+_MEMORY = 6 * 2**30
 # Go on where they were stopped, so that what they leave is no fault; marks of what is finished are.
 _RESUMABLE = ("prepare", "run", "sweep", *STAGES)
 _MARKS = {FINISHED, "results.parquet", "report.html", "store.json", "manifest.csv", "aus.csv", "metrics.json"}

@@ -22,7 +22,7 @@ FLOORS = {
     "data_modules": [
         {"errors", "facs"},
         {"batch", "files", "landmarks", "locks", "ranges", "streams"},
-        {"augment", "faces", "occlusion", "synthetic_faces"},
+        {"faces", "occlusion", "synthetic_faces"},
         {"folds", "stores"},
         {"face_data", "sources"},
         {"bp4d", "disfa", "folder", "synthetic"},

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.augment import FaceAugmentation
 from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule, fitting_grid
+from data_modules.faces.augmentation import FaceAugmentation
 from data_modules.folds import split_rows
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.spec import OcclusionSpec

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import refused
 from fixtures_results import write_experiment
 from fixtures_training import fit
 
@@ -20,13 +21,6 @@ ONE = ["--kinds", "patches", "--severities", 0.5]
 
 def state(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def refused(fau_mae: FauMae, capsys: pytest.CaptureFixture, *line: object) -> str:
-    capsys.readouterr()
-    assert fau_mae(*line) == 2, line
-    (said,) = capsys.readouterr().err.strip().splitlines()
-    return said
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from conftest import refused
 from fixtures_results import write_experiment
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -26,13 +27,6 @@ MARKUP = (
     "~~a~~",
     "_a_",
 )
-
-
-def refused(fau_mae: FauMae, capsys: pytest.CaptureFixture, *line: object) -> str:
-    capsys.readouterr()
-    assert fau_mae(*line) == 2, line
-    (said,) = capsys.readouterr().err.strip().splitlines()
-    return said
 
 
 @pytest.fixture(scope="module")

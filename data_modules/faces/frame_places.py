@@ -16,9 +16,8 @@ from av.error import FFmpegError
 
 _REORDER = 16  # frames that a codec may hold back to bring them into the order they are shown
 _FEW = 0.02  # share of odd steps up to which they are damage; beyond, the frame rate varies
-_FEWEST_BYTES = (
-    16  # of a frame, on average: a header that says more frames than so fit into the file is not believed
-)
+# Of a frame, on average: a header that says more frames than so fit into the file is not believed.
+_FEWEST_BYTES = 16
 _MOST_FRAMES = 4_000_000  # 18 hours at 60 a second: nor is one that says more
 _UNREAD = 512  # bytes between two packets that nobody read: more than any header
 

@@ -156,10 +156,6 @@ def open_video(path: Path) -> tuple[Iterator[tuple[int, np.ndarray]], int, str]:
         video = Video(path)
         frames = iter(video)
         # One that cannot be read fails at its first frame.
-        return (
-            chain([next(frames)], frames),
-            video.count,
-            "",
-        )
+        return chain([next(frames)], frames), video.count, ""
     except UserError:
         return iter(()), 0, "video cannot be read"

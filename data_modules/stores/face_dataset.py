@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data_modules.augment import FaceAugmentation
 from data_modules.batch import FaceBatch
+from data_modules.faces.augmentation import FaceAugmentation
 from data_modules.occlusion.apply import KINDS, donor_of, occlude
 from data_modules.occlusion.config import MIXED
 from data_modules.occlusion.fill import FILLS

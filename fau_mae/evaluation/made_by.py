@@ -94,7 +94,7 @@ def weights_id(model: "nn.Module") -> str:
 
 
 def _bytes(value: Any) -> bytes:
-    return value.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes()
+    return value.detach().cpu().numpy().tobytes()
 
 
 def digest(*parts: bytes) -> str:

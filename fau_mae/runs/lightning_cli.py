@@ -33,6 +33,7 @@ from fau_mae.runs.interruption import Interruption, WholeFilesIO, epoch_checkpoi
 from fau_mae.runs.metrics_files import join_metrics, set_metrics_aside
 from fau_mae.runs.plan import complete
 from fau_mae.runs.resuming import check_checkpoint, nothing_left
+from fau_mae.runs.schema import LARGEST_SEED
 from fau_mae.runs.settings.complaints import as_user_errors, misconfigurations, words_of
 from fau_mae.runs.settings.keys import why_refused
 from fau_mae.runs.settings.trainer import build_trainer, check_monitors, check_trainer, whole_numbers
@@ -40,7 +41,7 @@ from fau_mae.tasks.optim import global_batch, peak_lr
 from fau_mae.tasks.stage import Stage
 
 _STRICT = {"exit_on_error": False}
-_SEEDS = Range(0, 2**32 - 1)
+_SEEDS = Range(0, LARGEST_SEED)
 
 
 class _Done(Exception):
@@ -107,11 +108,8 @@ class StageCLI(LightningCLI):
             own = last_checkpoint(Path(config.out)).with_name(f"{config.ckpt_path}.ckpt")
             starts = self.subcommand == "fit" and config.ckpt_path == "last" and not own.exists()
             config.ckpt_path = None if starts else str(own)
-        if config.ckpt_path not in (
-            None,
-            "hpc",
-            "registry",
-        ):  # Lightning's words for others that it looks for
+        # The words are Lightning's, for others that it looks for.
+        if config.ckpt_path not in (None, "hpc", "registry"):
             reached = check_checkpoint(Path(config.ckpt_path))
             if self.subcommand == "fit" and (line := nothing_left(Path(config.out), reached, config.trainer)):
                 print(line)

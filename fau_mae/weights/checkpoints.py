@@ -187,9 +187,8 @@ def _read(source: str) -> tuple[Description | None, dict[str, Tensor]]:
     try:
         said, state = _read_file(path)
     except Exception as error:  # torch raises half a dozen kinds for a file that is no checkpoint
-        if (
-            isinstance(error, OSError) and error.filename is not None
-        ):  # else torch's own reader could not seek
+        # Without a name it is torch's own reader, which could not seek.
+        if isinstance(error, OSError) and error.filename is not None:
             raise
         raise UserError(
             f"{path} is not a fau_mae checkpoint ({_fault(path, error)}){_whole_one(path)}"
@@ -250,10 +249,8 @@ def _read_file(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             described = (file.metadata() or {}).get("fau_mae")
         return json.loads(described) if described else None, _in_single(load_file(path))
-    with (
-        warnings.catch_warnings(),
-        torch.serialization.safe_globals([argparse.Namespace]),
-    ):  # MAE's own options
+    # MAE's code keeps its options beside the weights, in a Namespace.
+    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
         warnings.simplefilter("ignore")  # of old formats
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     return checkpoint.get("fau_mae"), _weights_of(checkpoint)

@@ -74,9 +74,8 @@ class Description:
 
     def after(self, other: "Description") -> "Description":
         """The same, knowing whom `other` has met too: for weights that started or learnt from others."""
-        if (
-            not other.data or not self.data
-        ):  # an older version's, which says of nobody whether it has met them
+        # An older version's says of nobody whether it has met them.
+        if not other.data or not self.data:
             return self
         own = _trained(self.data)
         also: dict[tuple[str, str | None], dict[str, Any]] = {}

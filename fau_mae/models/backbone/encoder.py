@@ -172,15 +172,23 @@ class MaskedEncoder(nn.Module):
         x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:
-            # Added to the scores.
-            attn_mask = torch.zeros(B, 1, 1, x.shape[1], dtype=x.dtype, device=x.device)
-            attn_mask[:, 0, 0, 1:].masked_fill_(~valid, float("-inf"))  # the class token is always real
+            attn_mask = barring(valid, x)
         layers = []
         for block in self.blocks:
             x = block(x, attn_mask=attn_mask)
             layers.append(x[:, 1:])
         x = self.norm(x)
         return Latents(x[:, 1:], positions, layers, valid, x[:, 0])
+
+
+def barring(valid: Tensor, x: Tensor) -> Tensor:
+    """What bars padding as keys, added to attention scores: (B, V) bool, False = padding -> (B, 1, 1, 1+V).
+
+    The class token, which comes first, is always real. `x`: of the scores' type and device.
+    """
+    added = torch.zeros(len(valid), 1, 1, 1 + valid.shape[1], dtype=x.dtype, device=x.device)
+    added[:, 0, 0, 1:].masked_fill_(~valid, float("-inf"))
+    return added
 
 
 def prefer_explicit_attention(blocks: nn.ModuleList) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from data_modules.ranges import Range
 from fau_mae.models.backbone.decoders.masked_decoder import MaskedDecoder, Reads, attend
-from fau_mae.models.backbone.encoder import Latents, MaskedEncoder
+from fau_mae.models.backbone.encoder import Latents, MaskedEncoder, barring
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,7 @@ class CrossDecoder(MaskedDecoder):
     def decode(self, latents: Latents, places: Tensor) -> Tensor:
         seen = self.embed(torch.cat([latents.cls[:, None], latents.tokens], 1))  # (B, 1+V, d)
         seen = self.norm_seen(seen)
-        attn_mask = None
-        if latents.valid is not None:
-            attn_mask = torch.zeros(len(seen), 1, 1, seen.shape[1], dtype=seen.dtype, device=seen.device)
-            attn_mask[:, 0, 0, 1:].masked_fill_(
-                ~latents.valid, float("-inf")
-            )  # the class token is always real
+        attn_mask = None if latents.valid is None else barring(latents.valid, seen)
         x = self.mask_token + self.pos_embed[0][places]  # (B, Q, d)
         for block in self.blocks:
             x = block(x, seen, attn_mask)
