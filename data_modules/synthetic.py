@@ -14,7 +14,7 @@ from rich.progress import track
 from data_modules import files
 from data_modules.errors import UserError, explain
 from data_modules.facs import SYNTHETIC_AUS
-from data_modules.sources.workers import worker_pool
+from data_modules.sources.workers import MOST_PROCESSES, worker_pool
 from data_modules.stores.store import FaceStore, StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import StoreWriter
 from data_modules.synthetic_faces.anny_files import ANNY_VERSION
@@ -101,7 +101,7 @@ def _check_counts(
         "size": (size, SMALLEST, LARGEST),
         "seed": (seed, 0, 2**32 - 1),
         "first_identity": (first_identity, 0, _MOST_IDENTITIES - 1),
-        "workers": (1 if workers is None else workers, 1, 1024),
+        "workers": (1 if workers is None else workers, 1, MOST_PROCESSES),
     }
     for name, (value, low, high) in ranges.items():
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:

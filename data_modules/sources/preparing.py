@@ -17,7 +17,7 @@ from rich.progress import Progress
 from data_modules.errors import UserError, explain
 from data_modules.facs import PRESETS
 from data_modules.sources.frames import Job, Source, SourceFrame, fingerprint
-from data_modules.sources.workers import worker_pool
+from data_modules.sources.workers import MOST_PROCESSES, worker_pool
 from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import StoreWriter, Tally
 
@@ -43,8 +43,8 @@ def prepare_store(
     """
     if preset not in PRESETS:
         raise UserError(f"unknown crop preset {preset!r}: use one of {', '.join(PRESETS)}")
-    if workers is not None and workers < 1:
-        raise UserError(f"workers {workers}: preparing takes at least one process")
+    if workers is not None and not 1 <= workers <= MOST_PROCESSES:
+        raise UserError(f"workers {workers}: preparing takes 1 to {MOST_PROCESSES} processes")
     options = {
         **info.options,
         "preset": preset,

@@ -17,6 +17,7 @@ from typing import Any
 
 from data_modules.errors import UserError
 
+MOST_PROCESSES = 1024  # that anybody may ask for
 _LEFT_TO_THE_PARENT = {signal.SIGINT, signal.SIGTERM}
 Submit = Callable[..., Future[Any]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.facs import BP4D_AUS, DISFA_ALL_AUS, DISFA_AUS
-from fau_mae.commands.parser import Commands, add_command, plain_name, plain_text, whole
+from fau_mae.commands.parser import Commands, add_command, plain_name, plain_text
 
 _NOT_OPTIONS = {"command", "locks", "name", "source", "out", "check", "preview"}
 _MOST_LINES = 20  # on damaged files
@@ -55,9 +55,7 @@ def add(commands: Commands) -> None:
 
     folder = _add_folder(sources)
     for source in (synthetic, bp4d, disfa, folder):
-        source.add_argument(
-            "--workers", type=whole(1, 1024), default=None, help="processes (default: one per core)"
-        )
+        source.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
         source.add_argument("--out", type=Path, required=True, help="folder of the store")
         source.add_argument(
             "--check", action="store_true", help="report what is in it, as text and check.html"
