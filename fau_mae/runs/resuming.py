@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from data_modules.errors import UserError
-from fau_mae.run_folder import FINISHED, LAST
+from fau_mae.run_folder import FINISHED
 from fau_mae.weights.checkpoints import read_own
 
 
@@ -20,21 +20,7 @@ class Reached(NamedTuple):
 
 
 def check_checkpoint(path: Path) -> Reached:
-    """How far it was. Raises `UserError` for a file that cannot be gone on from; offers `best.ckpt` where that can."""
-    try:
-        return _read(path)
-    except UserError as error:
-        best = path.with_name("best.ckpt")
-        if path.name != LAST or not best.is_file():
-            raise
-        try:
-            _read(best)
-        except UserError:
-            raise error from None
-        raise UserError(f"{error}; {best} is whole: copy it over {LAST} to go on from there") from error
-
-
-def _read(path: Path) -> Reached:
+    """How far it was. Raises `UserError` for a file that cannot be gone on from."""
     read_own(path)
     whole = (
         torch.load(path, map_location="cpu", weights_only=True, mmap=True) if path.suffix == ".ckpt" else {}

@@ -62,7 +62,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         """Raises `UserError` for an unknown name or option, and for a value out of its range."""
         check_fields(self, "net")
-        if self.size not in SIZES:
+        if not isinstance(self.size, str) or self.size not in SIZES:
             raise UserError(f"net.size is {self.size!r}: use one of {', '.join(SIZES)}")
         STEMS.options(self.stem, self.stem_options)
 
