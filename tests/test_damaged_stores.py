@@ -152,6 +152,8 @@ def test_impossible_stores(values: dict, says: str) -> None:
         (["--size", "-5"], "size -5"),
         (["--size", "0"], "size 0"),
         (["--aus", "12", "12"], "AU12 is named twice"),
+        (["--workers", "0"], "workers 0"),
+        (["--workers", "-2"], "workers -2"),
     ],
 )
 @pytest.mark.parametrize("source", ["bp4d", "disfa"])
