@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.faces.augmentation import FaceAugmentation
+from data_modules.faces.camera import Camera
 from data_modules.facs import au_region
 from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
 from data_modules.occlusion.config import OcclusionConfig
@@ -52,6 +53,7 @@ class FaceDataModule(L.LightningDataModule):
         grid: tokens of a side; 0 = `fitting_grid` of the size.
         batch_size: faces per step *and process*.
         augment: mirror, small similarity and colour while training.
+        cameras: tint, gamma, blur, noise and compression as well, each face as another camera would show it.
         num_workers: loader processes; masks and pictures do not depend on it.
         seed: of validation subjects, shuffling, augmentation and training masks.
         occlusion: see `OcclusionConfig`.
@@ -72,6 +74,7 @@ class FaceDataModule(L.LightningDataModule):
         grid: Annotated[int, FROM_0] = 0,
         batch_size: Annotated[int, FROM_1] = 64,
         augment: bool = True,
+        cameras: bool = False,
         num_workers: Annotated[int, FROM_0] = 0,
         seed: Annotated[int, FROM_0] = 0,
         occlusion: OcclusionConfig = OcclusionConfig(),  # noqa: B008 - frozen
@@ -89,7 +92,8 @@ class FaceDataModule(L.LightningDataModule):
         regions = tuple(au_region(au, self.preset) for au in self.aus)
         self.faces = FaceShape(self.image_size, self.grid, regions, self.preset)
         self.fold, self.num_folds, self.val_share = fold, num_folds, val_share
-        self.batch_size, self.augment, self.num_workers, self.seed = batch_size, augment, num_workers, seed
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.augment, self.cameras = augment, cameras
         self.occlusion, self.labels = occlusion, labels
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w): a sweep sets a model's maps here
         split = split_rows(self.store, fold, num_folds, val_share, seed)
@@ -128,7 +132,10 @@ class FaceDataModule(L.LightningDataModule):
         """Its faces, `further` those of unlabelled stores; decoded anew each time but for `room` bytes of them."""
         stores = self._joined if further else JoinedStores(self.store)
         augmentation = FaceAugmentation() if augment else None
-        dataset = FaceDataset(stores, self.image_size, self.grid, self.occlusion.fill, augmentation, room)
+        camera = Camera() if augment and self.cameras else None
+        dataset = FaceDataset(
+            stores, self.image_size, self.grid, self.occlusion.fill, augmentation, room, camera
+        )
         dataset.saliency = self.saliency
         if len(unlabelled := np.setdiff1d(self.split.train, self.labelled)):
             dataset.withhold(unlabelled)

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from data_modules.batch import FaceBatch
 from data_modules.faces.augmentation import FaceAugmentation
+from data_modules.faces.camera import Camera
 from data_modules.occlusion.apply import KINDS, donor_of, occlude
 from data_modules.occlusion.config import MIXED
 from data_modules.occlusion.fill import FILLS
@@ -21,6 +22,7 @@ from data_modules.streams import keyed_generator
 class FaceDataset(Dataset[FaceBatch]):
     """Faces of stores under an occlusion; a key is (row of `JoinedStores`, `OcclusionSpec`).
 
+    `camera`: changes a picture before anything is hidden; None leaves it as it is.
     `room`: bytes of pictures that are kept once they are decoded, for whoever reads each of them several times.
     """
 
@@ -32,9 +34,10 @@ class FaceDataset(Dataset[FaceBatch]):
         fill: str,
         augmentation: FaceAugmentation | None,
         room: int = 0,
+        camera: Camera | None = None,
     ):
         self.stores, self.size, self.grid, self.fill = stores, size, grid, fill
-        self.augmentation = augmentation
+        self.augmentation, self.camera = augmentation, camera
         self.sample_ids, self.subjects = stores.sample_ids(), stores.subjects()
         self.labels, self.intensity = stores.known("labels", -1), stores.known("intensity", np.nan)
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
@@ -65,6 +68,8 @@ class FaceDataset(Dataset[FaceBatch]):
             face = self._picture(index)
             if self.augmentation is not None:
                 face, landmarks = self.augmentation(face, landmarks, spec.seed, int(self.sample_ids[index]))
+            if self.camera is not None:
+                face = self.camera(face, spec.seed, int(self.sample_ids[index]))
             _write_planes(face, clean[place])
             if hides:
                 shown, pixels = self._hide(face, landmarks, index, spec)
