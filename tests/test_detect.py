@@ -4,29 +4,37 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from fixtures_datasets import numbered_frame, write_video
 from skimage.data import astronaut, coffee
 
 from data_modules.errors import UserError
-from data_modules.facs import BP4D_AUS
-from fau_mae.inference.detect import detect_files
+from data_modules.faces.alignment import Face
+from data_modules.facs import BP4D_AUS, CANONICAL_POINTS
+from fau_mae.inference.detect import Choice, Crops, detect_files
+from fau_mae.inference.overlay import draw_overlay
+from fau_mae.inference.predictor import Reading
 
 
-def predict(crops: torch.Tensor) -> torch.Tensor:
-    """Stands in for a model: probabilities that follow from each crop alone."""
-    assert crops.dtype == torch.uint8 and crops.shape[1:] == (3, 96, 96)
-    mean = crops.float().mean((1, 2, 3)) / 255  # (B,)
-    return (mean[:, None] * torch.linspace(0.1, 1.5, len(BP4D_AUS))).clamp(0, 1)
+def read(crops: np.ndarray, visible: np.ndarray | None) -> Reading:
+    """Stands in for a model: probabilities that follow from each crop alone; AU2 is hidden where nothing is known."""
+    assert crops.dtype == np.uint8 and crops.shape[1:] == (96, 96, 3)
+    mean = crops.mean((1, 2, 3)) / 255  # (B,)
+    values = (mean[:, None] * np.linspace(0.1, 1.5, len(BP4D_AUS))).clip(0, 1)
+    present = (values > 0.5).astype(float)
+    return Reading(values, visible, present, np.full_like(values, np.nan))
 
 
-def detect(inputs: list[Path], out: Path):
-    return detect_files(inputs, out, predict, BP4D_AUS, 96, progress=False)
+CROPS = Crops(read, BP4D_AUS, 96, 8)
+
+
+def detect(inputs: list[Path], out: Path, **choice):
+    return detect_files(inputs, out, CROPS, Choice(**choice), progress=False)
 
 
 def table(out: Path) -> list[dict[str, str]]:
@@ -46,7 +54,9 @@ def test_a_photo_gives_one_row_and_an_overlay(tmp_path: Path) -> None:
     (row,) = table(tmp_path / "out")
     assert (summary.files, summary.frames, summary.faces) == (1, 1, 1)
     assert row["file"] == str(photo) and row["face"] == "1" and float(row["score"]) > 0.9
-    assert list(row)[8:] == [f"AU{number}" for number in BP4D_AUS]
+    kinds = ("", "_present", "_observable")
+    assert list(row)[9:] == [f"AU{number}{kind}" for number in BP4D_AUS for kind in kinds]
+    assert row["hidden"] == "" and {row[f"AU{number}_present"] for number in BP4D_AUS} == {"0", "1"}
     assert all(0 <= float(row[f"AU{number}"]) <= 1 for number in BP4D_AUS)
     x0, y0, x1, y1 = (float(row[name]) for name in ("x0", "y0", "x1", "y1"))
     assert x0 < 224 < x1 and y0 < 120 < y1  # the nose
@@ -116,3 +126,59 @@ def test_code_kept_for_shapes_is_bounded() -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ONEDNN")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert 0 < int(done.stdout) < 256
+
+
+def test_choices_leave_out_what_they_say(tmp_path: Path) -> None:
+    write_video(tmp_path / "d.avi", (numbered_frame(n, face=True) for n in range(1, 8)))
+    detect([tmp_path / "d.avi"], tmp_path / "some", every=3, overlays=False)
+    assert [row["frame"] for row in table(tmp_path / "some")] == ["1", "4", "7"]
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["aus.csv"]
+    detect([tmp_path / "d.avi"], tmp_path / "none", min_score=1.0)
+    assert {row["face"] for row in table(tmp_path / "none")} == {"0"}
+
+
+def test_a_known_mask_goes_with_the_face(tmp_path: Path) -> None:
+    """Black over the lower half of the picture hides the tokens below; its size must be the picture's."""
+    face = astronaut()
+    photo = save(tmp_path / "astronaut.png", face)
+    mask = np.full_like(face, 255)
+    told: list[np.ndarray] = []
+
+    def reads(crops: np.ndarray, visible: np.ndarray | None) -> Reading:
+        assert visible is not None
+        told.append(visible.reshape(8, 8))
+        return read(crops, visible)
+
+    mask[120:] = 0  # from the nose down
+    detect_files([photo], tmp_path / "a", replace(CROPS, read=reads), Choice(mask=mask), progress=False)
+    (visible,) = told
+    rows = visible.mean(1)  # of each row of tokens, from the top
+    assert rows[0] == 1 and rows[-1] == 0 and (np.diff(rows) <= 0).all() and 0.4 < rows.mean() < 0.75
+    (row,) = table(tmp_path / "a")
+    assert float(row["hidden"]) == pytest.approx(1 - visible.mean(), abs=1e-3)
+    with pytest.raises(UserError, match="512 × 512 pixels, the mask 100 × 512"):
+        detect([photo], tmp_path / "b", mask=mask[:, :100])
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_overlay_tints_the_patches_that_are_hidden_and_shows_every_face(tmp_path: Path) -> None:
+    face = Face(np.array([100.0, 100, 300, 340]), 0.9, np.array(CANONICAL_POINTS) * 240 + 80)
+    picture = np.full((480, 480, 3), 200, np.uint8)
+    visible = np.ones((1, 8, 8), bool)
+    visible[:, :4] = False  # the upper half of the crop: y 80 to 200
+    values = np.full((1, 3), 0.4)
+    hidden = np.array([[np.nan, np.nan, 0.0]])
+    one = Reading(values, visible.reshape(1, 64), hidden, np.where(np.isnan(hidden), 0.0, 0.9))
+    shown = draw_overlay(picture, [face], one, (1, 2, 12), "canonical")[:480, :480].astype(int)
+    dark = np.abs(shown - 200).sum(-1) > 40
+    assert dark[150, 90:310].all() and not dark[205:330, 92:98].any() and not dark[60].any()
+    assert dark[85:195, 310].all() and not dark[:, 330].any()
+    many = Reading(*(np.repeat(array, 7, 0) for array in (values, visible.reshape(1, 64), hidden, values)))
+    page = draw_overlay(picture, [face] * 7, many, (1, 2, 12), "canonical")
+    ink = [(page[top + 5 : top + 30, left : left + 380] != 255).any() for left, top in _panels(page.shape)]
+    assert sum(ink) == 7
+
+
+def _panels(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Corners of all places for a panel: 384 × 134 pixels for three AUs, beside the picture."""
+    return [(left, top) for left in range(480, shape[1], 384) for top in range(0, shape[0] - 133, 134)]

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from fixtures_datasets import numbered_frame
 
 from data_modules.errors import Stopped
+from fau_mae.inference.predictor import Reading
 
 Run = Callable[..., int]
 STEPS = (
@@ -44,14 +46,20 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "in").mkdir()
     for number in range(2):
         cv2.imwrite(str(tmp_path / "in" / f"{number}.png"), numbered_frame(number, face=number == 1)[:220])
+
+    def read(crops: np.ndarray, visible: np.ndarray | None) -> Reading:
+        values = crops.mean((1, 2)) / 255  # (B, 3)
+        return Reading(values, visible, (values > 0.5).astype(float), values)
+
     model = SimpleNamespace(
-        probabilities=lambda crops: crops.float().mean((2, 3)) / 255,
+        read=read,
         aus=(1, 2, 4),
         image_size=48,
+        grid=4,
         preset="canonical",
         device=torch.device("cpu"),
     )
-    monkeypatch.setattr("fau_mae.inference.predict.load", lambda path: model)
+    monkeypatch.setattr("fau_mae.inference.predict.load", lambda path, device, detector: model)
     return tmp_path / "in"
 
 

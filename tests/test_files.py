@@ -229,14 +229,16 @@ def test_an_output_that_is_an_input_is_refused(
 
 
 def test_detect_never_writes_over_what_it_reads(faces: Path, tmp_path: Path) -> None:
-    from fau_mae.inference.detect import detect_files
+    from fau_mae.inference.detect import Crops, detect_files
+    from fau_mae.inference.predictor import Reading
+
+    def read(crops, visible) -> Reading:
+        raise AssertionError("nothing may be read")
 
     before = _state(tmp_path)
     for inputs, out in (([faces], faces), ([faces / "0.png"], faces), ([faces], tmp_path)):
         with pytest.raises(UserError, match="choose another folder"):
-            detect_files(
-                inputs, out, lambda crops: crops.float().mean((1, 2, 3))[:, None], (12,), 48, progress=False
-            )
+            detect_files(inputs, out, Crops(read, (12,), 48, 4), progress=False)
     assert _state(tmp_path) == before
 
 

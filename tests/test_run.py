@@ -317,7 +317,7 @@ def test_detect_reads_a_photo(fau_mae: FauMae, done: Path, tmp_path: Path) -> No
         (["run", "nosuch"], "no experiment"),
         (["run", "quickstart", "--set", "nonsense"], "KEY=VALUE"),
         (["run", "quickstart", "--set", "ladder.kind=x"], "did you mean 'kinds'"),
-        (["detect", "photo.png", "--out", "d"], "run quickstart"),
+        (["detect", "photo.png", "--out", "d"], "photo.png"),
         (["evaluate", "--checkpoint", "x", "--data", "y", "--out", "z"], "does not exist"),
         (["prepare", "disfa", "--root", "nowhere", "--out", "s"], "nowhere"),
         (["prepare", "synthetic", "--identities", "0", "--out", "s"], "identities"),

@@ -40,5 +40,5 @@ class Camera:
             image = cv2.addWeighted(image, 1, noise, weight, -127.5 * weight)
         if packed < 0.25:
             _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(25 + 260 * packed)])
-            image = cv2.imdecode(code, cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
         return image

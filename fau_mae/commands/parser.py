@@ -69,6 +69,17 @@ def whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return read
 
 
+def share(text: str) -> float:
+    """An option's type: a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{cut(text)} is no number from 0 to 1")
+    return number
+
+
 def plain_text(text: str) -> str:
     """An option's type: one line that every file can hold and every page show."""
     if shown(text) != text:

@@ -43,14 +43,17 @@ def _save(options: argparse.Namespace) -> None:
 def _save_run(run: Path, out: Path, half: bool) -> None:
     from data_modules.files import check_folder
     from fau_mae.reports.card import trained_weights, write_card
+    from fau_mae.reports.decided import how_it_decides
     from fau_mae.reports.terminal import watched
     from fau_mae.weights.checkpoints import save_weights
 
     check_folder(out, [run])
-    weights = {}
-    for name, checkpoint in trained_weights(run).items():
+    trained, weights = trained_weights(run), {}
+    held = how_it_decides(run, trained, watched)
+    for name, checkpoint in trained.items():
         weights[name] = out / f"{name}.safetensors"
-        save_weights(checkpoint, weights[name], half=half)
+        decisions = held.decisions.to_dict() if held and name == held.name else None
+        save_weights(checkpoint, weights[name], half=half, decisions=decisions)
         print(f"{weights[name]}: {weights[name].stat().st_size / 1e6:.2f} MB")
-    write_card(run, weights, out / "model-card.md", watched("Statistics"))
+    write_card(run, weights, out / "model-card.md", watched("Statistics"), held)
     print(out / "model-card.md")

@@ -1,45 +1,71 @@
-"""Pictures, folders and videos -> a table of AU probabilities and one overlay picture per input.
-
-`aus.csv` has one row per face: file, frame (0 for a picture, counted from 1 in a video), face (counted from
-1, largest first), x0, y0, x1, y1 in pixels, score, then one probability per AU. A frame without a face has
-one row with face 0 and empty cells.
-"""
+"""Pictures, folders and videos -> a table of action units (`aus.csv`) and one overlay picture per input."""
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from rich.progress import Progress
-from torch import Tensor
 
 from data_modules import files
 from data_modules.errors import UserError, shown
-from data_modules.faces.alignment import Face, align
+from data_modules.faces.alignment import Face, align, crop_matrix, warp
 from data_modules.faces.detection import FaceDetector, in_chunks
 from data_modules.faces.pictures import PICTURES, read_picture
 from data_modules.faces.video import VIDEOS, Video
-from data_modules.facs import au_name
+from data_modules.occlusion.spec import token_visibility
 from data_modules.sources.media import fault_of, find_media, first_of, said
 from data_modules.stores.store import encode_image
+from fau_mae.inference import table
 from fau_mae.inference.overlay import draw_overlay
+from fau_mae.inference.predictor import Reading
 
-# Face crops uint8 RGB (B, 3, H, W) -> AU probabilities (B, A)
-Predict = Callable[[Tensor], Tensor]
+# Face crops uint8 RGB (B, H, W, 3), and which tokens are visible (B, N), where that is known -> what they show
+Read = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], Reading]
 _LONGEST_STEM = 200  # bytes of an overlay's name
 
 
 @dataclass(frozen=True)
 class Detected:
-    """What one frame shows: its faces, largest first, and the probability of each AU in each (F, A)."""
+    """What one frame shows: its faces, largest first, and what was read of them."""
 
     image: np.ndarray  # uint8 RGB (H, W, 3)
     frame: int
     faces: list[Face]
-    probabilities: np.ndarray
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How a model wants its faces, and how it reads them: crop recipe, pixels and tokens of a side, AUs in order."""
+
+    read: Read
+    aus: Sequence[int]
+    size: int
+    grid: int
+    preset: str = "canonical"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of the pictures is looked at, and what is written.
+
+    Args:
+        every: of a video, every so many frames.
+        min_score: of the face finder, 0 to 1; faces below are left out.
+        min_face: shortest side of a face in pixels.
+        mask: a picture of what is hidden, of the size of every frame: black hides; None where that is not known.
+        overlays: whether to write them.
+    """
+
+    every: int = 1
+    min_score: float = 0.0
+    min_face: int = 40
+    mask: NDArray[np.uint8] | None = None  # (H, W, 3)
+    overlays: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,16 +87,13 @@ class DetectionSummary:
 def detect_files(
     inputs: Sequence[Path],
     out: Path,
-    predict: Predict,
-    aus: Sequence[int],
-    size: int,
+    crops: Crops,
+    choice: Choice = Choice(),
     *,
-    preset: str = "canonical",
     device: str = "cpu",
-    min_face: int = 40,
     progress: bool = True,
 ) -> DetectionSummary:
-    """Find the faces, give their crops of `size` pixels to `predict`, write `aus.csv` and the overlays.
+    """Find the faces, have their crops read, write `aus.csv` and the overlays.
 
     Folders are searched for pictures and videos, see `find_media`, `out` within them left aside. A video's overlay
     shows its first frame with a face. `out` appears, or its files are replaced, only when all is done. Files that
@@ -80,9 +103,9 @@ def detect_files(
     out = Path(out)
     files.check_folder(out, inputs)
     found, unfit, other = list_files(inputs, out)
-    detector = FaceDetector(device, min_face)
+    finder = FaceDetector(device, choice.min_face)
     with files.folder_aside(out) as part:
-        summary = _detect_all(found, part, detector, predict, aus, size, preset, progress)
+        summary = _detect_all(found, part, finder, crops, choice, progress)
         _refuse_strangers(part, out)
     return replace(summary, unreadable=(*unfit, *summary.unreadable), other=other)
 
@@ -131,32 +154,32 @@ def list_files(inputs: Sequence[Path], out: Path) -> tuple[list[Path], list[str]
 def _detect_all(
     found: list[Path],
     out: Path,
-    detector: FaceDetector,
-    predict: Predict,
-    aus: Sequence[int],
-    size: int,
-    preset: str,
+    finder: FaceDetector,
+    crops: Crops,
+    choice: Choice,
     progress: bool,
 ) -> DetectionSummary:
     frames = faces = drawn = 0
     unreadable: list[str] = []
     broken: list[str] = []
     overlays = _overlay_names(found)
-    header = ["file", "frame", "face", "x0", "y0", "x1", "y1", "score", *map(au_name, aus)]
-    with files.table_writer(out / "aus.csv", header) as write, Progress(disable=not progress) as bar:
+    with (
+        files.table_writer(out / "aus.csv", table.header(crops.aus)) as write,
+        Progress(disable=not progress) as bar,
+    ):
         for file in bar.track(found, description="detecting"):
             best: Detected | None = None
             try:
-                for seen in _detect_file(file, detector, predict, len(aus), size, preset, broken):
+                for seen in _detect_file(file, finder, crops, choice, broken):
                     frames, faces = frames + 1, faces + len(seen.faces)
-                    for row in _table_rows(file, seen):
+                    for row in table.rows(file, seen.frame, seen.faces, seen.reading):
                         write(row)
                     if best is None or (seen.faces and not best.faces):
                         best = seen
             except UserError as error:
                 unreadable.append(str(error))
-            if best is not None:
-                picture = draw_overlay(best.image, best.faces, best.probabilities, aus)
+            if best is not None and choice.overlays:
+                picture = draw_overlay(best.image, best.faces, best.reading, crops.aus, crops.preset)
                 files.write_bytes(out / overlays[file], encode_image(picture, "png"))
                 drawn += 1
     if len(unreadable) == len(found):
@@ -166,44 +189,66 @@ def _detect_all(
 
 
 def _detect_file(
-    file: Path,
-    detector: FaceDetector,
-    predict: Predict,
-    num_aus: int,
-    size: int,
-    preset: str,
-    broken: list[str],
+    file: Path, finder: FaceDetector, crops: Crops, choice: Choice, broken: list[str]
 ) -> Iterator[Detected]:
     """What each frame shows; a line in `broken` for a video of which frames are lost."""
     video = Video(file) if file.suffix.lower() in VIDEOS else None
     frames = iter(video) if video else iter([(0, read_picture(file))])
+    count = _Count()
+    chosen = (frame for frame in count.watch(frames) if (frame[0] - 1) % choice.every == 0 or not video)
+    for numbered in in_chunks(chosen, lambda frame: frame[1]):
+        images = [image for _, image in numbered]
+        per_image = [
+            sorted((face for face in faces if face.score >= choice.min_score), key=lambda face: -face.area)
+            for faces in finder.detect(images)
+        ]
+        reading = _read(file, images, per_image, crops, choice)
+        start = 0
+        for (number, image), faces in zip(numbered, per_image):
+            yield Detected(image, number, faces, reading[start : start + len(faces)])
+            start += len(faces)
+    if video and count.read < video.count:
+        how = "broke off after" if count.read == count.last else "is damaged; it shows"
+        broken.append(f"{shown(file)} {how} {count.read} of {video.count} frames")
+
+
+class _Count:
+    """Frames that were read, and the number of the last."""
+
     read = last = 0
-    for numbered in in_chunks(frames, lambda frame: frame[1]):
-        read, last = read + len(numbered), numbered[-1][0]
-        numbers, chunk = [number for number, _ in numbered], [image for _, image in numbered]
-        per_image = [sorted(faces, key=lambda face: -face.area) for faces in detector.detect(chunk)]
-        crops = [align(image, face, size, preset) for image, faces in zip(chunk, per_image) for face in faces]
-        probabilities = np.zeros((0, num_aus), np.float32)
-        if crops:
-            batch = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()  # (B, 3, H, W)
-            probabilities = predict(batch).float().cpu().numpy()
-        for number, image, faces in zip(numbers, chunk, per_image):
-            yield Detected(image, number, faces, probabilities[: len(faces)])
-            probabilities = probabilities[len(faces) :]
-    if video and read < video.count:
-        how = "broke off after" if read == last else "is damaged; it shows"
-        broken.append(f"{shown(file)} {how} {read} of {video.count} frames")
+
+    def watch(self, frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+        for number, image in frames:
+            self.read, self.last = self.read + 1, number
+            yield number, image
 
 
-def _table_rows(file: Path, found: Detected) -> list[list[object]]:
-    if not found.faces:
-        return [[file, found.frame, 0, *[""] * (5 + found.probabilities.shape[1])]]
-    return [
-        [file, found.frame, number]
-        + [f"{value:.1f}" for value in face.box]
-        + [f"{face.score:.4f}", *(f"{value:.4f}" for value in values)]
-        for number, (face, values) in enumerate(zip(found.faces, found.probabilities), 1)
-    ]
+def _read(
+    file: Path,
+    images: Sequence[np.ndarray],
+    per_image: Sequence[Sequence[Face]],
+    crops: Crops,
+    choice: Choice,
+) -> Reading:
+    """What all faces of some frames show."""
+    pairs = [(image, face) for image, faces in zip(images, per_image) for face in faces]
+    side = crops.size
+    cut = [align(image, face, side, crops.preset) for image, face in pairs]
+    known = None
+    if choice.mask is not None:
+        if images[0].shape != choice.mask.shape:
+            (height, width), (rows, columns) = images[0].shape[:2], choice.mask.shape[:2]
+            raise UserError(
+                f"{shown(file)} is {width} × {height} pixels, the mask {columns} × {rows}: both must agree"
+            )
+        shows = [
+            warp(choice.mask, crop_matrix(face, side, crops.preset), side)[..., 0] >= 128 for _, face in pairs
+        ]
+        # (B, N), True = visible
+        known = np.array([token_visibility(pixels, crops.grid) for pixels in shows], bool)
+        known = known.reshape(len(pairs), crops.grid**2)
+    # (B, H, W, 3)
+    return crops.read(np.array(cut, np.uint8).reshape(len(cut), side, side, 3), known)
 
 
 def _overlay_names(found: list[Path]) -> dict[Path, str]:

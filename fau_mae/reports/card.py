@@ -10,6 +10,7 @@ from data_modules.facs import au_name
 from data_modules.files import read_json, read_yaml, write_text
 from data_modules.stores.store import FaceStore, StoreInfo
 from fau_mae.evaluation.scored_run import Watch, read_run
+from fau_mae.reports.decided import Held
 from fau_mae.reports.document import FIGURES, section
 from fau_mae.reports.markdown import table
 from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint, read_memory
@@ -57,8 +58,13 @@ def trained_weights(run: Path) -> dict[str, Path]:
     return {NAMES.get(name, name): last_checkpoint(folder / name) for name in stages}
 
 
-def write_card(run: Path, weights: Mapping[str, Path], out: Path, watch: Watch = iter) -> None:
-    """Write the card of a run as Markdown; `weights`: saved file of each name of `trained_weights`."""
+def write_card(
+    run: Path, weights: Mapping[str, Path], out: Path, watch: Watch = iter, held: Held | None = None
+) -> None:
+    """Write the card of a run as Markdown; `weights`: saved file of each name of `trained_weights`.
+
+    `held`: how its student decides when it reads with the run's detector, see `how_it_decides`.
+    """
     memory = read_memory(run)
     assert memory is not None
     stages = {name: checkpoint.parent.parent for name, checkpoint in trained_weights(run).items()}
@@ -78,6 +84,7 @@ def write_card(run: Path, weights: Mapping[str, Path], out: Path, watch: Watch =
         "## How good it is, on people it has not met",
         FIGURES,
         section(scored, memory.name, memory).partition("\n\n")[2],
+        *([] if held is None else ["## Which AUs to believe", held.said()]),
         "## What it is for, and what it is not",
         USE,
     ]

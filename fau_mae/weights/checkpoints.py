@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -141,14 +142,19 @@ def _fill_encoder(
         load_all(encoder, under(state, "encoder." if about.kind == "mae" else "model.encoder."), source)
 
 
-def save_weights(checkpoint: Path, out: Path, half: bool = False) -> None:
+def save_weights(
+    checkpoint: Path, out: Path, half: bool = False, decisions: Mapping[str, Any] | None = None
+) -> None:
     """The weights of a checkpoint of ours as one safetensors file, which every loader here takes in its place.
 
-    With `half`, in half precision; they are read in single again. Raises `UserError` where one is too large for that.
+    With `half`, in half precision; they are read in single again. `decisions`: what the file shall say of them, see
+    `Description`; None keeps what the checkpoint says. Raises `UserError` where a weight is too large for that.
     """
     check_file(out, [file_of(checkpoint)])
     check_ours(out, _is_described)
     about, state = read_own(checkpoint)
+    if decisions is not None:
+        about = replace(about, decisions=dict(decisions))
     tensors = {name: value.contiguous() for name, value in state.items()}
     if half:
         tensors = {name: v.half() if v.is_floating_point() else v for name, v in tensors.items()}

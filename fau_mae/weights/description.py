@@ -54,6 +54,8 @@ class Description:
             `val_share`, `seed`, and `prevalence` of each AU, and the names of the people in `train`, `validation` and
             `test`; in `also`, per further store (`dataset`, `population`), the names of the `people` who were read
             without labels, or whom weights it started or learnt from know; empty for one of an older version.
+        decisions: how its probabilities become decisions and how far these hold, of an AU model that `fau-mae save RUN`
+            wrote (`evaluation.observability.Decisions`); empty where that is not known.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Description:
     aus: tuple[int, ...] = ()
     uses_mask: bool = False
     data: dict[str, Any] = field(default_factory=dict)
+    decisions: dict[str, Any] = field(default_factory=dict)
 
     def is_of(self, store: StoreInfo) -> bool:
         """Whether a person of that store who bears the name of one it was trained on is that person."""
@@ -91,7 +94,8 @@ class Description:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint or JSON."""
         plain = {"kind": self.kind, "recipe": asdict(self.net), "faces": asdict(self.faces)}
-        return {**plain, "aus": self.aus, "uses_mask": self.uses_mask, "data": self.data}
+        known = {"decisions": self.decisions} if self.decisions else {}
+        return {**plain, "aus": self.aus, "uses_mask": self.uses_mask, "data": self.data, **known}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], source: str) -> "Description":
@@ -117,6 +121,7 @@ class Description:
                 tuple(plain["aus"]),
                 plain["uses_mask"],
                 data,
+                dict(plain.get("decisions", {})),
             )
         except UserError as error:
             raise UserError(f"{source}: {error}") from None
