@@ -4,10 +4,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import TINY
 from fixtures_datasets import numbered_frame
+from skimage.data import astronaut
 
+from data_modules.facs import SYNTHETIC_AUS
 from data_modules.files import write_bytes
 from data_modules.stores.store import FaceStore, encode_image
 from data_modules.synthetic import to_render
@@ -78,6 +82,19 @@ def test_from_nothing_to_the_box_and_to_an_experiment_on_it(
     assert licence in card and "synthetic 4029" in card and "Anny (CC0)" in card
     (read,) = re.findall(r"^\| photos .*$", card, re.MULTILINE)
     assert "autoencoder, student, detector" in read
+    assert "## Which AUs to believe" in card and read_own(Path("box/student.safetensors"))[0].decisions
+    assert not read_own(Path("box/teacher.safetensors"))[0].decisions
+    # Whole photographs: the detector beside the student is taken, and says which AUs to believe.
+    write_bytes(Path("face.png"), encode_image(astronaut(), "png"))
+    assert fau_mae("detect", "face.png", "--checkpoint", "box/student.safetensors", "--out", "seen") == 0
+    (row,) = pd.read_csv("seen/aus.csv").to_dict("records")
+    assert 0 <= row["hidden"] <= 1 and 0 <= row["AU12_observable"] <= 1
+    hidden = [au for au in SYNTHETIC_AUS if np.isnan(row[f"AU{au}_present"])]
+    assert all((row[f"AU{au}_observable"] == 0) == (au in hidden) for au in SYNTHETIC_AUS)
+    last = "runs/foundation/fold1-seed0/student/checkpoints/last.ckpt"
+    assert fau_mae("detect", "face.png", "--checkpoint", last, "--out", "last") == 0
+    (plain,) = pd.read_csv("last/aus.csv").to_dict("records")
+    assert plain["hidden"] == row["hidden"]  # by the detector of its own run
     assert "--set data.unlabelled=[stores/photos]" in card and "| student | oracle |" in card
     assert "### Macro-AUROC" in card and "Not for deciding anything about a person" in card
 

@@ -9,7 +9,6 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from data_modules.errors import UserError
-from data_modules.facs import SYNTHETIC_AUS
 from fau_mae import metrics
 from fau_mae.evaluation import observability
 from fau_mae.evaluation.observability import (
@@ -22,7 +21,7 @@ from fau_mae.evaluation.observability import (
 )
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.inference.predictor import Predictor, load
-from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model, read_own
+from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model
 
 A, N = len(FACES.regions), FACES.grid**2
 
@@ -111,7 +110,7 @@ def test_a_predictor_says_so(teacher: Path, decisions: Decisions) -> None:
     held = Predictor(LoadedAUModel(loaded.model, _with(about, decisions.to_dict())))
     told = held.read(faces, visible)
     assert (np.isnan(told.present) == lost).all() and (told.observable[~lost] > 0).all()
-    np.testing.assert_array_equal(told.probabilities, read.probabilities)
+    np.testing.assert_allclose(told.probabilities, read.probabilities, atol=1e-5)
     assert len(told[1:3]) == 2 and (told[1:3].observable == told.observable[1:3]).all()
 
 
@@ -128,13 +127,6 @@ def test_damaged_decisions_are_one_line(teacher: Path, damage: dict) -> None:
     loaded = load_au_model(teacher)
     with pytest.raises(UserError, match="save them again"):
         Predictor(LoadedAUModel(loaded.model, _with(loaded.about, damage)))
-
-
-def test_the_weights_in_the_box_know_their_decisions() -> None:
-    about, _ = read_own(Path("shipped:student"))
-    assert about.aus == SYNTHETIC_AUS and Decisions.from_dict(about.decisions, len(about.aus))
-    model = load(detector="shipped:detector")
-    assert model.detector is not None and model.decisions is not None
 
 
 def test_a_device_that_there_is_not_is_one_line(teacher: Path) -> None:

@@ -197,16 +197,7 @@ def _detect_file(
     count = _Count()
     chosen = (frame for frame in count.watch(frames) if (frame[0] - 1) % choice.every == 0 or not video)
     for numbered in in_chunks(chosen, lambda frame: frame[1]):
-        images = [image for _, image in numbered]
-        per_image = [
-            sorted((face for face in faces if face.score >= choice.min_score), key=lambda face: -face.area)
-            for faces in finder.detect(images)
-        ]
-        reading = _read(file, images, per_image, crops, choice)
-        start = 0
-        for (number, image), faces in zip(numbered, per_image):
-            yield Detected(image, number, faces, reading[start : start + len(faces)])
-            start += len(faces)
+        yield from read_frames(numbered, finder, crops, choice, shown(file))
     if video and count.read < video.count:
         how = "broke off after" if count.read == count.last else "is damaged; it shows"
         broken.append(f"{shown(file)} {how} {count.read} of {video.count} frames")
@@ -223,8 +214,28 @@ class _Count:
             yield number, image
 
 
+def read_frames(
+    numbered: Sequence[tuple[int, np.ndarray]],
+    finder: FaceDetector,
+    crops: Crops,
+    choice: Choice,
+    name: str,
+) -> Iterator[Detected]:
+    """What each of some numbered frames of one size shows. Raises `UserError`, naming `name`, for an unfit mask."""
+    images = [image for _, image in numbered]
+    per_image = [
+        sorted((face for face in faces if face.score >= choice.min_score), key=lambda face: -face.area)
+        for faces in finder.detect(images)
+    ]
+    reading = _read(name, images, per_image, crops, choice)
+    start = 0
+    for (number, image), faces in zip(numbered, per_image):
+        yield Detected(image, number, faces, reading[start : start + len(faces)])
+        start += len(faces)
+
+
 def _read(
-    file: Path,
+    name: str,
     images: Sequence[np.ndarray],
     per_image: Sequence[Sequence[Face]],
     crops: Crops,
@@ -239,7 +250,7 @@ def _read(
         if images[0].shape != choice.mask.shape:
             (height, width), (rows, columns) = images[0].shape[:2], choice.mask.shape[:2]
             raise UserError(
-                f"{shown(file)} is {width} × {height} pixels, the mask {columns} × {rows}: both must agree"
+                f"{name} is {width} × {height} pixels, the mask {columns} × {rows}: both must agree"
             )
         shows = [
             warp(choice.mask, crop_matrix(face, side, crops.preset), side)[..., 0] >= 128 for _, face in pairs
