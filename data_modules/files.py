@@ -108,14 +108,14 @@ def read_yaml(path: Path, load: Callable[[str], Any] | None = None) -> Any:
             values = (load or yaml.safe_load)(read_text(path))
         except (yaml.YAMLError, RecursionError) as error:
             raise UserError(f"{shown(path)} is not YAML: {' '.join(str(error).split())}") from None
-    if not _is_config(values):
+    if not is_config(values):
         raise UserError(
             f"{shown(path)} holds more than {_MOST_VALUES} values, or {_MOST_LEVELS} levels: is it a config?"
         )
     return values
 
 
-def _is_config(values: Any) -> bool:
+def is_config(values: Any) -> bool:
     """Whether there are as few values and levels as in any config, every alias counted where it stands."""
     todo, seen = [(values, 0)], 0
     while todo:

@@ -27,6 +27,15 @@ VALUES = {
     "a code of the terminal": "\x1b[31m",
     "two lines": "1\n2",
 }
+# That a reader of YAML stumbles over.
+YAML = {
+    "a tag that lies": "!!int x",
+    "a key that is nothing": "{~: ~}",
+    "very deep": "[" * 5000,
+    "more than fits": "[&a [1,1,1,1,1,1,1,1,1],"
+    + "".join(f"&{chr(98 + n)} [{','.join([f'*{chr(97 + n)}'] * 9)}]," for n in range(9))
+    + "0]",
+}
 ALL = spots()
 PAIRS = [(spot, name) for spot in ALL if spot.takes == "value" for name in VALUES]
 CASES = cases([pair for pair in PAIRS if pair[0].command not in STAGES], lambda spot: 1)
@@ -40,6 +49,20 @@ SETTINGS = cases(
 @pytest.mark.parametrize(("spot", "name"), CASES)
 def test_hostile_value(drive: Drive, spot: Spot, name: str) -> None:
     drive(spot, [VALUES[name]])
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("ladder.severities", name) for name in VALUES]
+    + [(key, name) for key in ("ladder.severities", "prepare.size", "trainer.max_epochs") for name in YAML],
+)
+def test_hostile_override(drive: Drive, key: str, name: str) -> None:
+    drive(Spot("run", "--set", "value"), [f"{key}={(VALUES | YAML)[name]}"])
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_hostile_yaml(drive: Drive, name: str) -> None:
+    assert drive(Spot("fit", "--trainer.max_epochs", "value"), [YAML[name]]) == 2
 
 
 @pytest.mark.slow

@@ -11,9 +11,13 @@ import yaml
 from jsonargparse import get_loader, set_loader
 
 from data_modules.errors import UserError
-from data_modules.files import read_yaml
+from data_modules.files import is_config, read_yaml
 
 _DEEPEST = 100  # mappings and lists within each other
+
+
+class TooLarge(yaml.YAMLError):
+    """A value that holds more than any config does, aliases followed."""
 
 
 class Config(NamedTuple):
@@ -33,18 +37,29 @@ def experiments_root() -> Path:
 def read_value(text: str) -> Any:
     """One value as a config file would hold it: numbers as jsonargparse reads them, `1e-3` among them.
 
-    Raises `yaml.YAMLError`, also for what is nested so deep that the reader itself would crash.
+    Raises `yaml.YAMLError`, also for what the reader itself would stumble over, for what is nested so deep that it
+    would crash, and for more values than any config holds, aliases followed.
     """
+    value = _parse(text)
+    if not is_config(value):
+        raise TooLarge("more values, or levels, than any config holds")
+    return value
+
+
+def _parse(text: str) -> Any:
     if len(text) > _DEEPEST:
         depth = 0
         for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _DEEPEST:
                 raise yaml.YAMLError(f"more than {_DEEPEST} brackets within each other")
-    return _read_value(text)
+    try:
+        return _load(text)
+    except (TypeError, ValueError) as error:  # of `{~: ~}` and `!!int x`
+        raise yaml.YAMLError(str(error)) from error
 
 
-_read_value = get_loader("yaml")
+_load = get_loader("yaml")
 set_loader("yaml", read_value, (yaml.YAMLError,))  # for options and what else jsonargparse reads, too
 
 
@@ -83,7 +98,7 @@ def find_file(name: str, folders: tuple[Path, ...], asked_by: Path) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    values = read_yaml(path, read_value)
+    values = read_yaml(path, _parse)
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no settings: write `key: value` lines")
     return values

@@ -35,7 +35,7 @@ from fau_mae.runs.plan import complete
 from fau_mae.runs.resuming import check_checkpoint, nothing_left
 from fau_mae.runs.schema import LARGEST_SEED
 from fau_mae.runs.settings.complaints import as_user_errors, misconfigurations, words_of
-from fau_mae.runs.settings.keys import why_refused
+from fau_mae.runs.settings.keys import check_sizes, why_refused
 from fau_mae.runs.settings.trainer import build_trainer, check_monitors, check_trainer, whole_numbers
 from fau_mae.tasks.optim import global_batch, peak_lr
 from fau_mae.tasks.stage import Stage
@@ -271,6 +271,7 @@ def run_lightning(arguments: Sequence[str], rehearses: bool = False) -> Path | N
     _quiet_lightning()
     held = contextlib.ExitStack()
     line = complete(list(arguments))
+    check_sizes(line)
     try:
         cli = StageCLI(
             L.LightningModule,

@@ -10,6 +10,8 @@ from fau_mae.runs import schema
 from fau_mae.runs.config_files import merge, nested, read_value
 from fau_mae.runs.experiment import Experiment, Stage
 
+_LONGEST = 60  # of a value that a message repeats
+
 
 def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
     """prepare.KEY and ladder.KEY change the experiment, STAGE.KEY one stage, any other KEY all stages.
@@ -25,9 +27,9 @@ def with_overrides(experiment: Experiment, overrides: list[str]) -> Experiment:
         head, _, rest = key.partition(".")
         if head == "ladder":
             schema.check_keys(f"--set {text}: ladder", {rest: value}, schema.LADDER_KEYS)
-            ladder[rest] = _value(text, value)
+            ladder[rest] = _value(key, value)
         elif head == "prepare":
-            prepare[rest] = _value(text, value)
+            prepare[rest] = _value(key, value)
         elif head in options:
             options[head].append(f"--{rest}={value}")
         else:
@@ -52,12 +54,13 @@ def effective(stage: Stage) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for option in stage.options:
         key, _, value = option.removeprefix("--").partition("=")
-        given = merge(given, nested({key: _value(option, value)}))
+        given = merge(given, nested({key: _value(key, value)}))
     return merge(stage.settings, given)
 
 
-def _value(text: str, value: str) -> Any:
+def _value(key: str, value: str) -> Any:
     try:
         return read_value(value)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {text}: {value!r} is no value: {' '.join(str(error).split())}") from error
+        short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+        raise UserError(f"--set {key}: {short!r} is no value: {' '.join(str(error).split())}") from error

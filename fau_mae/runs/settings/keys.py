@@ -14,11 +14,13 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import lightning as L
+import yaml
 from jsonargparse import ArgumentParser
 
+from data_modules.errors import UserError
 from data_modules.face_data import FaceDataModule
 from fau_mae import tasks
-from fau_mae.runs.config_files import flat
+from fau_mae.runs.config_files import TooLarge, flat, read_value
 from fau_mae.runs.settings.complaints import words_of
 
 OWN: dict[str, Any] = {
@@ -55,6 +57,19 @@ def why_refused(arguments: Iterable[str]) -> str | None:
             "EXPERIMENT/STAGE such as quickstart/student"
         )
     return None
+
+
+def check_sizes(arguments: Iterable[str]) -> None:
+    """Raise `UserError` for a value that would fill the memory: the parser reads some without `read_value`."""
+    for key, value in given_in(arguments):
+        if not isinstance(value, str):
+            continue
+        try:
+            read_value(value)
+        except TooLarge as error:
+            raise UserError(f"{key}: {error}") from error
+        except yaml.YAMLError:
+            continue  # a text
 
 
 def given_in(arguments: Iterable[str]) -> Iterable[tuple[str, Any]]:
