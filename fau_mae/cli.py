@@ -25,6 +25,7 @@ from fau_mae.commands import (
     evaluate,
     evaluate_predictions,
     experiments,
+    export,
     lightning,
     occlude,
     prepare,
@@ -52,6 +53,7 @@ COMMANDS = (  # in the order of the help
     occlude,
     evaluate_predictions,
     save,
+    export,
 )
 
 # Keep what they have done when stopped.

@@ -62,6 +62,7 @@ GOOD: dict[str, dict[str, list[str]]] = {
     },
     "evaluate-predictions": {"table": ["{table}"], "--out": ["new"]},
     "save": {"checkpoint": ["{checkpoint}"], "--out": ["new.safetensors"]},
+    "export": {"checkpoint": ["{checkpoint}"], "--out": ["new.onnx"]},
 }  # fmt: skip
 _STAGE = {
     "--config": ["quickstart/student"], "--out": ["new"], "--data.store": ["{store}"],

@@ -32,6 +32,7 @@ COMMANDS = (
     "occlude",
     "evaluate-predictions",
     "save",
+    "export",
 )
 
 

@@ -29,7 +29,8 @@ CASES = [CLEAN] + [
     *(OcclusionSpec(kind, 0.5) for kind in ("sunglasses", "mask", "hand", "hair", "texture")),
 ]
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-_FARTHEST = 6.0  # logits from the threshold; beyond it no decision gets surer
+FARTHEST = 6.0  # logits from the threshold; beyond it no decision gets surer
+ROUNDING = 1e-6  # of a share: halves of a region are common, and sums of shares end a little above or below
 _RIDGE = 1.0  # keeps an AU that was never decided wrongly finite
 
 # Pictures uint8 (B, 3, H, W) -> AU probabilities (B, A) and the estimated mask (B, N), True = visible
@@ -86,7 +87,7 @@ class Decisions:
 
 def not_observable(visible: NDArray[np.bool_], regions: Sequence[Rectangle]) -> NDArray[np.bool_]:
     """(B, A) where at least half of an AU's region is hidden; `visible` (B, N), True = visible."""
-    return region_hidden_share(visible, regions) >= HIDDEN_FROM
+    return region_hidden_share(visible, regions) >= HIDDEN_FROM - ROUNDING
 
 
 @torch.inference_mode()
@@ -164,6 +165,11 @@ def risk_coverage(decisions: Decisions, cases: Cases, regions: Sequence[Rectangl
     return pd.DataFrame(rows, columns=["au", "observable", "0.5", "0.8", "1"])
 
 
+def region_weights(regions: Sequence[Rectangle], grid: int) -> Floats:
+    """(A, N) share of each AU's region that lies in each token."""
+    return region_hidden_share(~np.eye(grid**2, dtype=bool), regions).T
+
+
 def _nearest(visible: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(B,) which of `SHARES` the hidden share of each face is nearest to."""
     return np.abs((~visible).mean(1)[:, None] - np.array(SHARES)).argmin(1)
@@ -174,7 +180,7 @@ def _terms(
 ) -> Floats:
     """(B, A, 5): 1, distance from the threshold, visible share of the region, their product, that of the face."""
     sure, limit = (logit(np.clip(values, 1e-6, 1 - 1e-6)) for values in (probabilities, thresholds))
-    distance = np.abs(sure - limit).clip(max=_FARTHEST)
+    distance = np.abs(sure - limit).clip(max=FARTHEST)
     shown = 1 - region_hidden_share(visible, regions)
     face = np.broadcast_to(visible.mean(1)[:, None], shown.shape)
     return np.stack([np.ones_like(shown), distance, shown, distance * shown, face], -1)

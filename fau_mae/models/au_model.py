@@ -85,11 +85,24 @@ class AUModel(nn.Module):
         latents = self.encoder(image, visible)
         if visible is not None:
             latents = self.completion(latents, visible, self.encoder.pos_embed)
-        output = self.head(latents)
-        if visible is not None:
-            seen = visible.any(1, keepdim=True)  # (B, 1)
-            output = output._replace(logits=torch.where(seen, output.logits, self.prior))
+        output = self._told(latents, visible)
         return (output, latents) if with_latents else output
+
+    def dense(self, image: Tensor, visible: Tensor) -> AUOutput:
+        """As `forward`, the same to rounding, with shapes that do not depend on the mask: see `MaskedEncoder.dense`.
+
+        Raises `UserError` for a model that completes hidden latents: how many those are is a shape.
+        """
+        if self.config.hidden != "dropped":
+            raise UserError(f"net.hidden is {self.config.hidden!r}: only `dropped` reads with fixed shapes")
+        return self._told(self.encoder.dense(image, visible), visible)
+
+    def _told(self, latents: Latents, visible: Tensor | None) -> AUOutput:
+        output: AUOutput = self.head(latents)
+        if visible is None:
+            return output
+        seen = visible.any(1, keepdim=True)  # (B, 1)
+        return output._replace(logits=torch.where(seen, output.logits, self.prior))
 
 
 def build_head(

@@ -156,20 +156,31 @@ class MaskedEncoder(nn.Module):
             visible: (B, N) bool, True = visible; None = all. Hidden patches never reach the transformer,
                 so cost falls with what is hidden. A face of which none is visible has the class token alone.
         """
-        B, N = len(image), self.grid**2
-        valid = None
         if visible is None:
-            positions = torch.arange(N, device=image.device).expand(B, N)
-            patches = self._normalise_patches(patchify(image, self.patch))  # (B, N, P)
-        else:
-            positions, valid = visible_positions(visible)  # (B, V)
-            patches = self.patches_at(image, positions)  # only those that are read
+            return self._encode(*self._everywhere(image), None)
+        positions, valid = visible_positions(visible)  # (B, V)
+        return self._encode(self.patches_at(image, positions), positions, valid)  # only those that are read
+
+    def dense(self, image: Tensor, visible: Tensor) -> Latents:
+        """As `forward`, the same to rounding: all N tokens are carried along, hidden ones barred as keys.
+
+        It saves nothing; its shapes do not depend on the mask, as exported models ask for.
+        """
+        return self._encode(*self._everywhere(image), visible)
+
+    def _everywhere(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """All normalised patches (B, N, P), and their places (B, N)."""
+        places = torch.arange(self.grid**2, device=image.device).expand(image.shape[0], -1)
+        return self._normalise_patches(patchify(image, self.patch)), places
+
+    def _encode(self, patches: Tensor, positions: Tensor, valid: Tensor | None) -> Latents:
+        """Normalised patches (B, V, P) from `positions` (B, V); `valid` (B, V), False = padding."""
         if not patches.shape[1]:
             # Nothing is visible. The stem still runs, on a blank that is dropped: every weight keeps its gradient.
             x = self.stem(F.pad(patches, (0, 0, 0, 1)))[:, :0]  # (B, 0, D)
         else:
             x = self.stem(patches) + self.pos_embed[0][positions]  # (B, V, D)
-        x = torch.cat([self.cls_token.expand(B, -1, -1), x], 1)  # (B, 1+V, D)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)  # (B, 1+V, D)
         attn_mask = None
         if valid is not None:
             attn_mask = barring(valid, x)
@@ -186,9 +197,8 @@ def barring(valid: Tensor, x: Tensor) -> Tensor:
 
     The class token, which comes first, is always real. `x`: of the scores' type and device.
     """
-    added = torch.zeros(len(valid), 1, 1, 1 + valid.shape[1], dtype=x.dtype, device=x.device)
-    added[:, 0, 0, 1:].masked_fill_(~valid, float("-inf"))
-    return added
+    real = F.pad(valid, (1, 0), value=True)[:, None, None]  # (B, 1, 1, 1+V)
+    return torch.zeros_like(real, dtype=x.dtype, device=x.device).masked_fill(~real, float("-inf"))
 
 
 def prefer_explicit_attention(blocks: nn.ModuleList) -> None:
