@@ -154,9 +154,9 @@ def document(rows: pd.DataFrame, faces: Faces, name: str, aus: str) -> str:
         f"Written by `benchmarks/real_faces.py`. {len(faces.people)} people of {name}, each photographed neutral and "
         f"posing; {len(faces.lost)} more were left out because a face was not found. A pose is no coding: what is "
         f"asked is whether {aus} tells the two apart. `clean` is the teacher on hidden pixels; both pictures of a "
-        "person are hidden by the same mask, in grey. AUROC over all pictures with its 95 % interval over people; *higher*: share "
-        "of people whose posed picture scores higher; *alarms*: share of neutral pictures given the AU at the weights' "
-        "own threshold, *undecided*: share in which the AU is taken for hidden.",
+        "person are hidden by the same mask, in grey. AUROC over all pictures with its 95 % interval over people; "
+        "*higher*: share of people whose posed picture scores higher; *alarms*: share of neutral pictures given the "
+        "AU at the weights' own threshold, *undecided*: share in which the AU is taken for hidden.",
     ]
     for au in rows["au"].unique():
         parts.append(f"## {au_name(au)}")
