@@ -110,6 +110,14 @@ def evaluation_run(
     return run
 
 
+def sweep_run(folder: Path, name: str) -> wandb.Run:
+    """A W&B run of job type `sweep`, beside those of its trials."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return start_run(
+        project=project(), name=f"{name}/summary", group=name, job_type="sweep", tags=["sweep"], dir=folder
+    )
+
+
 def _identity(
     experiment: str, fold: int, seed: int, stage: str, dataset: str, kinds: Sequence[str]
 ) -> dict[str, Any]:

@@ -93,3 +93,22 @@ def flat(value: object) -> Iterator[object]:
 def numbers(hint: Any) -> bool:
     """Whether a hint takes numbers, alone or in a list."""
     return hint in (int, float) or any(numbers(part) for part in get_args(hint) if part is not ...)
+
+
+def train_detector(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> Path:
+    assert train_detector_code(fau_mae, store, out, *more) == 0
+    return out / "checkpoints" / "last.ckpt"
+
+
+def train_detector_code(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> int:
+    """The exit code of a detector's training."""
+    line = [
+        "fit",
+        "--config",
+        "quickstart/detector",
+        "--out",
+        out,
+        f"--data.store={store.path}",
+        *TINY,
+    ]
+    return fau_mae(*line, "--model.init_args.init_from=null", *more)

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import TINY
-from fixtures_training import fit
+from fixtures_training import fit, train_detector, train_detector_code
 
 from data_modules.batch import FaceBatch, FaceShape
 from data_modules.face_data import FaceDataModule
@@ -25,25 +24,6 @@ from fau_mae.models.detectors.token_detector import TokenDetector
 from fau_mae.weights.checkpoints import load_detector
 
 FauMae = Callable[..., int]
-
-
-def train_detector(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> Path:
-    assert train_detector_code(fau_mae, store, out, *more) == 0
-    return out / "checkpoints" / "last.ckpt"
-
-
-def train_detector_code(fau_mae: FauMae, store: FaceStore, out: Path, *more: str) -> int:
-    """The exit code of a detector's training."""
-    line = [
-        "fit",
-        "--config",
-        "quickstart/detector",
-        "--out",
-        out,
-        f"--data.store={store.path}",
-        *TINY,
-    ]
-    return fau_mae(*line, "--model.init_args.init_from=null", *more)
 
 
 class GreyFinder(TokenDetector):

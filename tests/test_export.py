@@ -11,14 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from fixtures_decisions import made_up_decisions
 from fixtures_models import FACES, faces, masks
-from fixtures_training import fit
-from test_detector import train_detector
-from test_observability import decisions  # noqa: F401 - a fixture
+from fixtures_training import fit, train_detector
 
 from data_modules.stores.store import FaceStore
 from fau_mae.cli import main
-from fau_mae.evaluation.observability import Decisions
 from fau_mae.inference.predictor import load
 from fau_mae.models.au_model import AUModel, AUModelConfig
 from fau_mae.weights.checkpoints import load_detector, save_weights
@@ -31,7 +29,6 @@ pytestmark = pytest.mark.usefixtures("no_wandb")
 def saved(
     teacher: Path,
     tiny_store: FaceStore,
-    decisions: Decisions,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Weights of a teacher and of a student that know their decisions."""
@@ -43,7 +40,7 @@ def saved(
     assert fit(fau_mae, "student", tiny_store, folder / "run", init=teacher) == 0
     trained = {"teacher": teacher, "student": folder / "run/checkpoints/last.ckpt"}
     for name, checkpoint in trained.items():
-        save_weights(checkpoint, folder / f"{name}.safetensors", decisions=decisions.to_dict())
+        save_weights(checkpoint, folder / f"{name}.safetensors", decisions=made_up_decisions().to_dict())
     return {name: folder / f"{name}.safetensors" for name in trained}
 
 

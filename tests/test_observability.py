@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures_decisions import A, made_up, made_up_decisions
 from fixtures_models import FACES
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -13,7 +14,6 @@ from fau_mae import metrics
 from fau_mae.evaluation import observability
 from fau_mae.evaluation.observability import (
     SHARES,
-    Cases,
     Decisions,
     calibration,
     fit_decisions,
@@ -23,23 +23,10 @@ from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.inference.predictor import Predictor, load
 from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model
 
-A, N = len(FACES.regions), FACES.grid**2
-
-
-def made_up(count: int, seed: int) -> Cases:
-    """Faces of which a random part is hidden, and probabilities that tell the less the more of a region is."""
-    draws = np.random.default_rng(seed)
-    visible = draws.random((count, N)) >= draws.choice([0.0, 0.25, 0.5, 0.75], count)[:, None]
-    shown = 1 - region_hidden_share(visible, FACES.regions)  # (C, A)
-    labels = (draws.random((count, A)) < np.linspace(0.08, 0.5, A)).astype(np.int8)
-    logits = 4 * shown * (labels - 0.5) + draws.normal(0, 1.2, (count, A)) - 1
-    labels[draws.random((count, A)) < 0.1] = -1
-    return Cases(expit(logits), labels, visible)
-
 
 @pytest.fixture(scope="module")
 def decisions() -> Decisions:
-    return fit_decisions(made_up(4000, 1), FACES.regions)
+    return made_up_decisions()
 
 
 def test_on_other_people_it_holds(decisions: Decisions) -> None:

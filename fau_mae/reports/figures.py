@@ -19,6 +19,13 @@ def curve_figure(results: pd.DataFrame, out: Path) -> None:
         results: the long results table of one experiment; folds and seeds are averaged.
         out: picture to write; the suffix decides the format (.png, .svg, .pdf).
     """
+    figure = draw_curves(results)
+    with files.aside(out) as part:
+        figure.savefig(part, dpi=160, format=out.suffix.removeprefix("."))
+
+
+def draw_curves(results: pd.DataFrame) -> Figure:
+    """The figure of `curve_figure`, not written yet."""
     macro = with_shared_clean(results[results["au"] == "macro"])
     kinds = sorted(macro["kind"].unique(), key=kind_key)
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -34,8 +41,7 @@ def curve_figure(results: pd.DataFrame, out: Path) -> None:
         axes[1, 0].set_ylabel(f"macro-{METRIC_TITLES['f1']}")
         lines, labels = axes[1, 0].get_legend_handles_labels()
         figure.legend(lines, labels, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
-        with files.aside(out) as part:
-            figure.savefig(part, dpi=160, format=out.suffix.removeprefix("."))
+    return figure
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, metric: str) -> None:

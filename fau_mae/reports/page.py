@@ -20,7 +20,7 @@ from fau_mae.evaluation.names import looks
 from fau_mae.evaluation.scored_run import ScoredRun
 from fau_mae.reports.page_data import differences, experiment_data
 
-_TITLE = b"<title>AU recognition under occlusion</title>"  # by which a page of ours is known
+TITLE = b"<title>AU recognition under occlusion</title>"  # by which a page of ours is known
 SCRIPTS = ("charts.js", "tables.js", "results.js", "faces.js", "training.js", "page.js")
 
 
@@ -49,7 +49,7 @@ def check_page(out: Path) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {out}: the name must end in .html")
     check_file(out)
-    check_ours(out, lambda page: _TITLE in page.read_bytes()[:2000])
+    check_ours(out, lambda page: TITLE in page.read_bytes()[:2000])
 
 
 def _render(page: dict[str, Any]) -> str:

@@ -2,15 +2,19 @@
 
 import json
 import shlex
+from io import BytesIO
 from typing import Any
 
 import pandas as pd
+import wandb
 from rich.console import Console
 from rich.table import Table
 
 from data_modules.errors import UserError
-from data_modules.files import write_csv, write_parquet
+from data_modules.files import write_bytes, write_csv, write_parquet
+from fau_mae import tracking
 from fau_mae.evaluation.scored_run import read_results
+from fau_mae.sweeps.figures import heat_map, trained_on
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trials, trial_words
 from fau_mae.tracking import sync_line
 
@@ -30,7 +34,9 @@ def summarise(sweep: Sweep) -> None:
         if (trial.folder / "results.parquet").exists()
     ]
     if tables:
-        write_parquet(sweep.folder / "results.parquet", pd.concat(tables, ignore_index=True))
+        together = pd.concat(tables, ignore_index=True)
+        write_parquet(sweep.folder / "results.parquet", together)
+        _picture(sweep, together)
     summary = summary_table(sweep, trials)
     write_csv(sweep.folder / "summary.csv", summary)
     Console(width=110).print(_shown(sweep, summary))
@@ -47,6 +53,21 @@ def summarise(sweep: Sweep) -> None:
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0].name}: see "
             f"{failed[0].folder / 'log.txt'}; the same command tries them again"
         )
+
+
+def _picture(sweep: Sweep, table: pd.DataFrame) -> None:
+    """What was trained on × tested on, beside the table and on W&B, where trials differ in that; once."""
+    if (cells := trained_on(table)) is None:
+        return
+    path, drawn = sweep.folder / "trained-on-tested-on.png", BytesIO()
+    heat_map(cells).savefig(drawn, dpi=160, format="png")
+    if path.is_file() and path.read_bytes() == drawn.getvalue():
+        return
+    write_bytes(path, drawn.getvalue())
+    if tracking.mode() != "disabled":
+        with tracking.sweep_run(sweep.folder, sweep.name) as logged:
+            logged.log({"occlusion/trained_on_tested_on": wandb.Image(str(path))})
+            logged.log({"occlusion/trained_on": wandb.Table(dataframe=cells)})
 
 
 def summary_table(sweep: Sweep, trials: list[Trial]) -> pd.DataFrame:
