@@ -14,7 +14,7 @@ from data_modules.batch import FaceBatch, FaceShape
 from data_modules.errors import UserError
 from data_modules.faces.augmentation import FaceAugmentation
 from data_modules.faces.camera import Camera
-from data_modules.facs import au_region
+from data_modules.facs import au_name, au_region
 from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.sampler import LadderSampler, SeverityBatchSampler
@@ -58,6 +58,7 @@ class FaceDataModule(L.LightningDataModule):
         seed: of validation subjects, shuffling, augmentation and training masks.
         occlusion: see `OcclusionConfig`.
         labels: of whom labels are used; see `LabelConfig`.
+        aus: those of the store that take part, in this order; () = all.
         unlabelled: further stores, whose faces take part without labels where `labels.with_unlabelled` is set; people
             that validate or test this fold are left out. Any size and AUs, the same crop preset.
 
@@ -79,12 +80,13 @@ class FaceDataModule(L.LightningDataModule):
         seed: Annotated[int, FROM_0] = 0,
         occlusion: OcclusionConfig = OcclusionConfig(),  # noqa: B008 - frozen
         labels: LabelConfig = LabelConfig(),  # noqa: B008 - frozen
+        aus: Sequence[int] = (),
         unlabelled: Sequence[Path] = (),
     ):
         super().__init__()
         check_arguments(FaceDataModule.__init__, "data", locals())
         self.store = FaceStore(store)
-        self.aus, self.preset = self.store.info.aus, self.store.info.preset
+        self.aus, self.preset = _chosen(aus, self.store), self.store.info.preset
         self.image_size = image_size or self.store.info.size
         self.grid = grid or fitting_grid(self.image_size)
         if self.image_size % self.grid:
@@ -118,7 +120,7 @@ class FaceDataModule(L.LightningDataModule):
 
     def prevalence(self) -> torch.Tensor:
         """Share of positives among the labels that training may use, per AU (A,); NaN where none is known."""
-        labels = self.store.column("labels")[self.labelled]
+        labels = self.known("labels")[self.labelled]
         known = (labels >= 0).sum(0)
         return torch.from_numpy(
             np.where(known > 0, (labels == 1).sum(0) / np.maximum(known, 1), np.nan)
@@ -126,7 +128,11 @@ class FaceDataModule(L.LightningDataModule):
 
     def has_intensities(self) -> bool:
         """Whether any training face has a known intensity of any AU."""
-        return bool((~np.isnan(self.store.column("intensity")[self.labelled])).any())
+        return bool((~np.isnan(self.known("intensity")[self.labelled])).any())
+
+    def known(self, column: str) -> np.ndarray:
+        """`labels` or `intensity` of every row of the store, (rows, A)."""
+        return self.store.column(column)[:, [self.store.info.aus.index(au) for au in self.aus]]
 
     def dataset(self, augment: bool, room: int = 0, further: bool = False) -> FaceDataset:
         """Its faces, `further` those of unlabelled stores; decoded anew each time but for `room` bytes of them."""
@@ -134,7 +140,7 @@ class FaceDataModule(L.LightningDataModule):
         augmentation = FaceAugmentation() if augment else None
         camera = Camera() if augment and self.cameras else None
         dataset = FaceDataset(
-            stores, self.image_size, self.grid, self.occlusion.fill, augmentation, room, camera
+            stores, self.aus, self.image_size, self.grid, self.occlusion.fill, augmentation, room, camera
         )
         dataset.saliency = self.saliency
         if len(unlabelled := np.setdiff1d(self.split.train, self.labelled)):
@@ -227,6 +233,19 @@ class FaceDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _chosen(aus: Sequence[int], store: FaceStore) -> tuple[int, ...]:
+    """The AUs that take part. Raises `UserError` for one that the store has not, and for one that is named twice."""
+    known = store.info.aus
+    for au in aus:
+        if au not in known:
+            raise UserError(
+                f"data.aus: {store.path} has no {au_name(au)}, only {', '.join(map(au_name, known))}"
+            )
+        if list(aus).count(au) > 1:
+            raise UserError(f"data.aus names {au_name(au)} twice")
+    return tuple(aus) or known
 
 
 def fitting_grid(size: int) -> int:

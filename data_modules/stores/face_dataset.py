@@ -22,6 +22,7 @@ from data_modules.streams import keyed_generator
 class FaceDataset(Dataset[FaceBatch]):
     """Faces of stores under an occlusion; a key is (row of `JoinedStores`, `OcclusionSpec`).
 
+    `aus`: of the store's, those whose labels are given, in this order.
     `camera`: changes a picture before anything is hidden; None leaves it as it is.
     `room`: bytes of pictures that are kept once they are decoded, for whoever reads each of them several times.
     """
@@ -29,6 +30,7 @@ class FaceDataset(Dataset[FaceBatch]):
     def __init__(
         self,
         stores: JoinedStores,
+        aus: Sequence[int],
         size: int,
         grid: int,
         fill: str,
@@ -39,7 +41,10 @@ class FaceDataset(Dataset[FaceBatch]):
         self.stores, self.size, self.grid, self.fill = stores, size, grid, fill
         self.augmentation, self.camera = augmentation, camera
         self.sample_ids, self.subjects = stores.sample_ids(), stores.subjects()
-        self.labels, self.intensity = stores.known("labels", -1), stores.known("intensity", np.nan)
+        self.aus = aus
+        columns = [stores.store.info.aus.index(au) for au in aus]
+        self.labels = stores.known("labels", -1)[:, columns]
+        self.intensity = stores.known("intensity", np.nan)[:, columns]
         self.saliency: Mapping[int, np.ndarray] = {}  # sample id -> (h, w), for the kind `saliency`
         self._kept: dict[int, np.ndarray] = {}
         self._room = room
@@ -103,7 +108,7 @@ class FaceDataset(Dataset[FaceBatch]):
             landmarks=landmarks,
             fill=fill,
             donor=self._donor(index, spec) if wants_donor else None,
-            aus=self.stores.store.info.aus,  # all of them: a choice by label would tell the label
+            aus=self.aus,  # all of them: a choice by label would tell the label
             saliency=self.saliency.get(int(self.sample_ids[index])),
             preset=self.stores.store.info.preset,
         )

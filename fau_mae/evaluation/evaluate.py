@@ -1,18 +1,23 @@
 """Evaluate one checkpoint: the occlusion ladder over a store's test people, scored."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
+from data_modules.errors import shown
+from data_modules.facs import au_name
 from data_modules.files import check_file, write_parquet
 from data_modules.occlusion.rungs import check_fill, check_kinds, check_severities
+from data_modules.stores.store import FaceStore
 from fau_mae.evaluation.ladder import rungs, walk_ladder
 from fau_mae.evaluation.made_by import claim, faces_of, weights_id
 from fau_mae.evaluation.methods import au_method, fitting_detector, with_blind
 from fau_mae.evaluation.people import data_for
 from fau_mae.evaluation.scoring import ThresholdRule, score_predictions
+from fau_mae.weights.by_au import rows_of
 from fau_mae.weights.checkpoints import load_au_model
 from fau_mae.weights.shipped import file_of
 
@@ -33,7 +38,8 @@ def evaluate(
 ) -> pd.DataFrame:
     """Walk the ladder with one checkpoint and score it -> the results table, left in `out` beside the predictions.
 
-    It is tested on people it has not met, see `data_for`. Raises `UserError` where `out` holds what another
+    It is tested on people it has not met, see `data_for`, and on the AUs that it and the store share; those of the
+    store that it does not know are named on standard error. Raises `UserError` where `out` holds what another
     checkpoint, fill, ladder or store made; what the same ones have made already is kept.
     """
     checkpoint, store, out = Path(checkpoint), Path(store), Path(out)
@@ -48,6 +54,7 @@ def evaluate(
         fold=fold,
         num_folds=num_folds,
         unknown_people=unknown_people,
+        aus=_shared(loaded.aus, checkpoint, store),
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = _name_of(file_of(checkpoint))
@@ -75,6 +82,20 @@ def evaluate(
     )
     write_parquet(out / "results.parquet", results)
     return results
+
+
+def _shared(known: Sequence[int], checkpoint: Path, store: Path) -> list[int]:
+    """AUs of the store that the checkpoint knows. Raises `UserError` where there are none."""
+    there = FaceStore(store).info.aus
+    shared = [au for au in there if au in known]
+    if not shared:
+        rows_of(there, known, checkpoint)
+    if left := [au_name(au) for au in there if au not in known]:
+        print(
+            f"{shown(store)}: {', '.join(left)} left out, which {shown(checkpoint)} does not know",
+            file=sys.stderr,
+        )
+    return shared
 
 
 def _name_of(file: Path) -> str:

@@ -1,6 +1,6 @@
 """Whom a checkpoint is tested on: people it has neither trained nor chosen anything on, wherever file and store lie."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ def data_for(
     fold: int | None = None,
     num_folds: int | None = None,
     unknown_people: bool = False,
+    aus: Sequence[int] = (),
 ) -> FaceDataModule:
     """Faces of `store` as the checkpoint reads them, divided so that its test people are new to it.
 
     On its own data set, known by fingerprint or population, these are the people that its training kept for the test,
     and thresholds come from those that it validated on; where `fold` is asked for, that fold's. Another data set is
     divided by its own folds. Nobody is tested whom it has met in any way: read with labels or without, or by weights
-    that it started or learnt from. Raises `UserError` where a checkpoint does not say whom it has met, unless
-    `unknown_people`, and where nobody is left.
+    that it started or learnt from. `aus`: of the store's, those that are asked for; () = all. Raises `UserError` where
+    a checkpoint does not say whom it has met, unless `unknown_people`, and where nobody is left.
     """
     asked = {key: value for key, value in (("fold", fold), ("num_folds", num_folds)) if value is not None}
     divided = _as_trained(about, checkpoint, store, unknown_people)
@@ -43,6 +44,7 @@ def data_for(
         image_size=about.faces.image_size,
         grid=about.faces.grid,
         occlusion=OcclusionConfig(fill=fill),
+        aus=aus,
     )
     if about.data and data.preset != about.faces.preset:
         raise UserError(

@@ -166,7 +166,7 @@ def _per_au(
 
 def write_labels(data: "FaceDataModule", split: str, folder: Path) -> None:
     rows = getattr(data.split, split)
-    table = pd.DataFrame(data.store.column("labels")[rows], columns=[au_name(au) for au in data.aus])
+    table = pd.DataFrame(data.known("labels")[rows], columns=[au_name(au) for au in data.aus])
     table.insert(0, "sample_id", data.store.column("sample_id")[rows])
     table.insert(1, "subject", data.store.column("subject")[rows])
     write_parquet(folder / "labels.parquet", table)

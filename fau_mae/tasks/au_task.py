@@ -77,7 +77,7 @@ class AUTask(Stage):
         said = [f"{', '.join(aus)} {how}" for how, aus in lacks.items() if aus]
         if self.global_rank == 0 and said:
             print(f"warning: {where}: among the faces to train on, {'; '.join(said)}: this cannot be learnt")
-        known = data.store.column("labels")[data.split.validation] >= 0
+        known = data.known("labels")[data.split.validation] >= 0
         if self.global_rank == 0 and not known.any():
             print(
                 f"warning: {where}: no validation face has a label, so best.ckpt is no better than last.ckpt"
