@@ -91,6 +91,10 @@ class FaceDataset(Dataset[FaceBatch]):
             sample_id=torch.from_numpy(self.sample_ids[rows]),
         )
 
+    def hidden(self, index: int, spec: OcclusionSpec) -> tuple[np.ndarray, np.ndarray]:
+        """One face as it is shown under `spec`, uint8 RGB (H, W, 3), and its visible pixels (H, W), True = visible."""
+        return self._hide(self._picture(index), self.stores.landmarks(index, self.size), index, spec)
+
     def _hide(
         self, face: np.ndarray, landmarks: np.ndarray | None, index: int, spec: OcclusionSpec
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -171,6 +171,11 @@ class FaceStore:
         return values.to_numpy().reshape(-1, 2) if len(values) else None
 
 
+def is_store(path: Path) -> bool:
+    """Whether a folder is called a store, whole or not."""
+    return (path / "store.json").is_file()
+
+
 def read_info(folder: Path) -> tuple[StoreInfo, dict[str, Any]]:
     """What `store.json` says -> the store's description, and the checks of `intact`. Raises `UserError`."""
     path = folder / "store.json"

@@ -18,7 +18,13 @@ def add(commands: Commands) -> None:
         "table", type=Path, help="CSV or Parquet of probabilities; see docs/occlusion-benchmark.md"
     )
     score.add_argument(
-        "--labels", type=Path, default=None, help="CSV or Parquet of labels, if not in the table"
+        "--labels",
+        type=Path,
+        default=None,
+        help="CSV or Parquet of labels, if not in the table, such as labels.csv of `fau-mae occlude STORE`",
+    )
+    score.add_argument(
+        "--method", type=plain_name, default="model", help="the model's name, if not in the table"
     )
     score.add_argument("--dataset", type=plain_name, default="unnamed", help="name for the results")
     score.add_argument("--out", type=Path, required=True, help="folder for results.parquet")
@@ -30,6 +36,8 @@ def _evaluate_predictions(options: argparse.Namespace) -> None:
     from fau_mae.evaluation.score_table import evaluate_predictions
     from fau_mae.reports.terminal import macro_table
 
-    results = evaluate_predictions(options.table, options.out, options.labels, options.dataset)
+    results = evaluate_predictions(
+        options.table, options.out, options.labels, options.dataset, options.method
+    )
     for table in macro_table(results):
         Console(width=100).print(table)

@@ -22,12 +22,14 @@ def _report(options: argparse.Namespace) -> None:
     from fau_mae.evaluation.scored_run import read_run
     from fau_mae.reports.page import check_page, write_report
     from fau_mae.reports.terminal import watched
-    from fau_mae.sweeps.report import is_sweep, write_sweep_report
+    from fau_mae.sweeps.sweep_file import is_sweep
 
     check_page(options.out)
     if sweeps := [folder for folder in options.runs if is_sweep(folder)]:
         if len(options.runs) > 1:
             raise UserError(f"{sweeps[0]} is a sweep: give it alone, or trials' own folders")
+        from fau_mae.sweeps.report import write_sweep_report
+
         write_sweep_report(sweeps[0], options.out)
         print(options.out)
         return

@@ -18,14 +18,15 @@ LABEL_SUFFIX = "_label"
 
 
 def evaluate_predictions(
-    table: Path, out: Path, labels: Path | None = None, dataset: str = "unnamed"
+    table: Path, out: Path, labels: Path | None = None, dataset: str = "unnamed", method: str = "model"
 ) -> pd.DataFrame:
     """Score a table of predictions -> the results table, left in `out` together with the predictions.
 
     `table` (.csv or .parquet) has one row per face, method and occlusion: `sample_id` (integer), `AU<n>` =
     probability, and the truth as `AU<n>_label` (1, 0, or -1 / empty for unknown) or in a file of its own,
     `labels`, with `sample_id` and `AU<n>` columns. Optional: `subject` (needed for intervals), `hidden`,
-    `method`, `kind`, `severity`, and `split`. With rows of split `validation` thresholds are chosen there, by
+    `method`, `kind`, `severity`, and `split`; `subject` and `split` may stand with the labels instead, and `method` is
+    the one given where the table has none. With rows of split `validation` thresholds are chosen there, by
     visibility; without any, the threshold is .5. `fau-mae report` takes `out` like an experiment.
 
     Raises:
@@ -34,7 +35,14 @@ def evaluate_predictions(
     """
     check_folder(out, [table] if labels is None else [table, labels])
     frame = _read(table)
-    truth = _labels_within(frame, table) if labels is None else _labels_of(_read(labels), labels)
+    if labels is None:
+        truth = _labels_within(frame, table)
+    else:
+        known = _read(labels)
+        truth = _labels_of(known, labels)
+        frame = _with_people(frame, known)
+    if "method" not in frame:
+        frame["method"] = method
     aus = list(truth.columns)
     frame = _checked(frame, aus, table)
     if unlabelled := set(frame["sample_id"]) - set(truth.index):
@@ -76,6 +84,13 @@ def _read(path: Path) -> pd.DataFrame:
     if frame["sample_id"].dtype.kind not in "iu":
         raise UserError(f"{path}: sample_id must be a whole number in every row")
     return frame
+
+
+def _with_people(frame: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns `subject` and `split` of its labels, where it has none of its own."""
+    columns = [name for name in ("subject", "split") if name in known and name not in frame]
+    faces = known.drop_duplicates("sample_id").set_index("sample_id")[columns]
+    return frame.join(faces, on="sample_id")
 
 
 def _labels_within(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

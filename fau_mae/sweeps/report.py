@@ -22,11 +22,6 @@ from fau_mae.sweeps.sweep_file import Sweep, Trial, load_sweep, read_trials, tri
 _ROWS = 200  # trials in the table
 
 
-def is_sweep(folder: Path) -> bool:
-    """Whether `fau-mae sweep` made the folder."""
-    return (folder / "sweep.yaml").is_file() and any(folder.glob("trial-*/trial.json"))
-
-
 def write_sweep_report(folder: Path, out: Path) -> None:
     """One self-contained HTML file. Raises `UserError` for a sweep of which no trial has a value."""
     sweep, trials = load_sweep(folder / "sweep.yaml", folder), read_trials(folder)

@@ -291,6 +291,11 @@ def is_done(sweep: Sweep) -> bool:
     return len(trials) >= wanted and all(trial.over for trial in trials)
 
 
+def is_sweep(folder: Path) -> bool:
+    """Whether `fau-mae sweep` made the folder."""
+    return (folder / "sweep.yaml").is_file() and any(folder.glob("trial-*/trial.json"))
+
+
 def claim_folder(sweep: Sweep, path: Path) -> None:
     """Keep a copy of the file beside its trials; a folder with the trials of another sweep is refused."""
     copy = sweep.folder / "sweep.yaml"
