@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from fau_mae.commands.parser import Commands, add_command, whole
+from fau_mae.commands.parser import Commands, add_command, share, whole
 
 
 def add(commands: Commands) -> None:
@@ -39,6 +39,12 @@ def add(commands: Commands) -> None:
         "--num-folds", type=whole(2), default=3, help="of a store without published folds, as data.num_folds"
     )
     occlude.add_argument(
+        "--val-share",
+        type=share,
+        default=0.1,
+        help="of a store's training people that validate, as data.val_share",
+    )
+    occlude.add_argument(
         "--split", choices=["validation", "test"], default=None, help="of a store (default: both)"
     )
     occlude.add_argument("--objects", type=Path, default=None, help="RGBA cut-outs, for the kind `objects`")
@@ -68,6 +74,7 @@ def _occlude(options: argparse.Namespace) -> int:
             grid=options.grid or 0,
             fold=options.fold,
             num_folds=options.num_folds,
+            val_share=options.val_share,
             splits=[options.split] if options.split else SPLITS,
         )
         print(

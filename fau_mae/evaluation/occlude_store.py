@@ -36,6 +36,7 @@ def occlude_store(
     grid: int = 0,
     fold: int = 1,
     num_folds: int = 3,
+    val_share: float = 0.1,
     splits: Sequence[str] = SPLITS,
     progress: bool = True,
 ) -> tuple[int, int]:
@@ -51,7 +52,12 @@ def occlude_store(
     if out.exists() and any(out.iterdir()):
         raise UserError(f"{shown(out)} exists already: choose a new folder for --out")
     data = FaceDataModule(
-        store, fold=fold, num_folds=num_folds, grid=grid, occlusion=OcclusionConfig(fill=fill)
+        store,
+        fold=fold,
+        num_folds=num_folds,
+        val_share=val_share,
+        grid=grid,
+        occlusion=OcclusionConfig(fill=fill),
     )
     specs = rungs(kinds, severities)
     faces = data.dataset(False)
