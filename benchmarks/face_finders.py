@@ -92,12 +92,12 @@ class CenterFace:
         blob = cv2.dnn.blobFromImage(image, 1, tuple(-(-side // 32) * 32 for side in (width, height)))
         self.net.setInput(blob)
         heat, scale, offset, points = (part[0] for part in self.net.forward(["537", "538", "539", "540"]))
-        y, x = np.nonzero(heat[0] > 0.35)
+        y, x = np.nonzero(heat[0] > 0.2)
         sides = np.exp(scale[::-1, y, x].T) * 4  # (n, 2) x, y
         middle = (np.stack([x, y], 1) + offset[::-1, y, x].T + 0.5) * 4
         low = middle - sides / 2
         places = points[:, y, x].T.reshape(-1, 5, 2)[:, :, ::-1] * sides[:, None] + low[:, None]
-        keep = cv2.dnn.NMSBoxes(np.hstack([low, sides]).tolist(), heat[0, y, x].tolist(), 0.35, 0.3)
+        keep = cv2.dnn.NMSBoxes(np.hstack([low, sides]).tolist(), heat[0, y, x].tolist(), 0.2, 0.3)
         by = np.array([width, height]) / (blob.shape[3], blob.shape[2])
         return [
             Face(np.concatenate([low[i], low[i] + sides[i]]) * np.tile(by, 2), heat[0, y[i], x[i]], places[i] * by)

@@ -29,6 +29,8 @@ class Face(NamedTuple):
     box: np.ndarray  # (4,) x0, y0, x1, y1
     score: float  # 0..1
     points: np.ndarray  # (5, 2) x, y: the viewer's left eye, right eye, nose tip, left and right mouth corner
+    mesh: np.ndarray | None = None  # (478, 2), where the finder saw it
+    track: int = 0  # the face's number in a video, from 1; 0 where it is not followed
 
     @property
     def area(self) -> float:

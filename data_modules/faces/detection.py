@@ -1,27 +1,30 @@
-"""Finding faces in pictures: the cascade of MTCNN, batched, in torch.
+"""Finding faces in pictures, covered ones among them: places by BlazeFace, looked at closely by the face mesh.
 
 Pixel convention: coordinates are those of OpenCV, pixel centres at whole numbers; boxes are x0, y0, x1, y1.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torchvision.ops import batched_nms, roi_align
 
-from data_modules.faces.alignment import Face
-from data_modules.faces.mtcnn import load_mtcnn
+from data_modules.faces.alignment import Face, face_from_landmarks, warp
+from data_modules.faces.face_nets import WINDOW, FinderNet, MeshNet
+from data_modules.faces.mesh import five_points_of_mesh, mesh_square, window_matrix
 
 Frame = TypeVar("Frame")
 
-_PYRAMID_STEP = 0.709  # about half the area from level to level, as published
-_WINDOW, _STRIDE = 12, 2  # of the proposal net
-_FINEST = 48  # pixels of the output net's window: what it sees of a face, however large
+_COARSEST = 128  # pixels of the longer side of the picture in which the largest faces are found
+_SMALLEST = 20  # pixels of the smallest face that the finder net sees
+_LIKELY = 0.4  # least probability, by the finder net, of a place to be looked at closely
+_ENOUGH = 0.7  # the same that makes it a face, unless the mesh net says "never"
+_NEVER = 0.01  # least probability, by the mesh net, of any face
+_SURE = 0.9  # the same that makes a likely place a face, at both looks
+_FOLLOWED = 0.5  # the same where a face was the frame before
+_ENLARGE = 1.5  # the mesh net's window, in sides of the face
+_ONE = 0.4  # common share of the smaller of two proposed boxes from which both are one place
+_SAME = 0.5  # common share of the smaller of two boxes from which both are one face
 _CHUNK = 8  # pictures at once: bounds memory
 _CHUNK_PIXELS = 32_000_000
 _LONGEST = 2048  # pixels of the longer side; a larger picture is shrunk for the search, which bounds memory
@@ -46,147 +49,111 @@ def in_chunks(
 
 
 class FaceDetector:
-    """MTCNN in torch: boxes, scores and five points of the faces in a picture.
+    """Boxes, scores and five points of the faces in a picture.
 
-    `min_face`: side in pixels of the smallest face looked for; time falls with its square. `thresholds`:
-    least probability after each of the three nets. Source: Zhang et al., 2016.
+    The finder net proposes places at several sizes of the picture; the mesh net looks at each twice, the second time
+    framed by what it saw, and says whether there is a face and where its 478 points are, those of hidden parts too.
+    The five points follow from them.
+    `min_face`: side in pixels of the smallest face looked for; time falls with its square. Runs on the CPU.
     """
 
-    def __init__(
-        self,
-        device: str | torch.device = "cpu",
-        min_face: int = 40,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8),
-    ):
-        self.device, self.min_face, self.thresholds = torch.device(device), min_face, thresholds
-        self.pnet, self.rnet, self.onet = (net.to(self.device) for net in load_mtcnn())
+    def __init__(self, min_face: int = 40):
+        self.min_face = min_face
+        self._finder, self._mesh = FinderNet(), MeshNet()
 
-    @torch.inference_mode()
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Faces of each uint8 RGB picture (H, W, 3), surest first. Pictures of one shape share batches."""
-        found: list[list[Face]] = [[] for _ in images]
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        images, shrunk = (
-            zip(*(_shrink(image, self.min_face) for image in images)) if len(images) else ((), ())
+        """Faces of each uint8 RGB picture (H, W, 3), surest first."""
+        return [self.find(image) for image in images]
+
+    def find(self, image: np.ndarray, known: Sequence[Face] = ()) -> list[Face]:
+        """Faces of one picture (H, W, 3), surest first, but for those at the places of `known` ones."""
+        scale = min(1.0, _LONGEST / max(image.shape[:2]))
+        small = _resized(image, scale) if scale < 1 else image
+        taken = [_scaled(face, scale) for face in known]
+        found: list[Face] = []
+        for likely, place in self._propose(small):
+            box = np.concatenate([place[0] - place[1] / 2, place[0] + place[1] / 2])
+            if any(_overlap_of_smaller(box, face.box) > _SAME for face in taken):
+                continue
+            first = self._look(small, window_matrix(place[0], _ENLARGE * place[1].max(), place[3] - place[2]))
+            if first.score < _NEVER:
+                continue
+            face = self._look(small, _framing(first))
+            if likely < _ENOUGH and min(first.score, face.score) < _SURE:
+                continue
+            if any(_overlap_of_smaller(face.box, other.box) > _SAME for other in taken):
+                continue
+            taken.append(face)
+            found.append(_scaled(face, 1 / scale)._replace(score=max(face.score, likely)))
+        return sorted(found, key=lambda face: -face.score)
+
+    def follow(self, image: np.ndarray, face: Face) -> Face | None:
+        """A face of the frame before where it is in this one; None where it is not seen there any more."""
+        now = self._look(image, _framing(face))
+        return now if now.score >= _FOLLOWED else None
+
+    def _look(self, image: np.ndarray, matrix: np.ndarray) -> Face:
+        """The face in a window of the picture, given by the 2×3 matrix to its pixels."""
+        score, points = self._mesh(warp(image, matrix, WINDOW))
+        back = cv2.invertAffineTransform(matrix)
+        mesh = points @ back[:, :2].T + back[:, 2]
+        return face_from_landmarks(five_points_of_mesh(mesh))._replace(
+            score=score, mesh=mesh.astype(np.float32)
         )
-        for index, image in enumerate(images):
-            by_shape.setdefault(image.shape, []).append(index)
-        for indices in by_shape.values():
-            for start in range(0, len(indices), _CHUNK):
-                chunk = indices[start : start + _CHUNK]
-                with _one_thread():
-                    per_image = self._detect_same_shape([images[i] for i in chunk])
-                for index, faces in zip(chunk, per_image):
-                    found[index] = [_enlarged(face, shrunk[index]) for face in faces]
-        return found
 
-    def _detect_same_shape(self, images: list[np.ndarray]) -> list[list[Face]]:
-        batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)  # (B, 3, H, W)
-        batch = (batch.float() - 127.5) / 128
-        boxes, owner = self._propose(batch)
-        boxes, owner = self._refine(batch, boxes, owner)
-        return self._finish(batch, boxes, owner)
-
-    def _propose(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> square boxes (M, 4) and the picture that each lies in (M,)."""
-        found = []
-        height, width = batch.shape[2:]
-        scale = _WINDOW / min(self.min_face, _FINEST)
-        while min(height, width) * scale >= _WINDOW:
-            size = (int(np.ceil(height * scale)), int(np.ceil(width * scale)))
-            level = F.interpolate(batch, size, mode="bilinear", antialias=True, align_corners=False)
-            offsets, score = self.pnet(level)
-            owner, y, x = (score > self.thresholds[0]).nonzero(as_tuple=True)
-            corner = torch.stack([x, y, x, y], 1) * _STRIDE + torch.tensor([0, 0, _WINDOW, _WINDOW]).to(x)
-            boxes = (corner + offsets[owner, :, y, x] * _WINDOW) / scale
-            keep = batched_nms(boxes, score[owner, y, x], owner, 0.5)
-            found.append((boxes[keep], score[owner, y, x][keep], owner[keep]))
-            scale *= _PYRAMID_STEP
-        if not found:
-            return batch.new_zeros(0, 4), torch.zeros(0, dtype=torch.int64, device=batch.device)
-        boxes, score, owner = (torch.cat(column) for column in zip(*found))
-        keep = batched_nms(boxes, score, owner, 0.7)
-        return _square(boxes[keep]), owner[keep]
-
-    def _refine(self, batch: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
-        if not len(boxes):
-            return boxes, owner
-        offsets, score = _run(self.rnet, _windows(batch, boxes, owner, 24))
-        keep = score > self.thresholds[1]
-        boxes, score, owner = _moved(boxes, offsets)[keep], score[keep], owner[keep]
-        keep = batched_nms(boxes, score, owner, 0.7)
-        return _square(boxes[keep]), owner[keep]
-
-    def _finish(self, batch: Tensor, boxes: Tensor, owner: Tensor) -> list[list[Face]]:
-        faces: list[list[Face]] = [[] for _ in batch]
-        if not len(boxes):
-            return faces
-        offsets, points, score = _run(self.onet, _windows(batch, boxes, owner, 48))
-        sides = (boxes[:, 2:] - boxes[:, :2])[:, None]  # (M, 1, 2)
-        # 0 is the centre of a window's first pixel, as published.
-        points = boxes[:, None, :2] + points * sides
-        boxes = _moved(boxes, offsets)
-        order = score.argsort(descending=True)
-        for i in order[score[order] > self.thresholds[2]].tolist():
-            face = Face(boxes[i].cpu().numpy(), float(score[i]), points[i].cpu().numpy())
-            if all(_overlap_of_smaller(face, other) <= 0.7 for other in faces[int(owner[i])]):
-                faces[int(owner[i])].append(face)
-        return faces
+    def _propose(self, image: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """Scores and places (8, 2), see `FinderNet`, of what may be faces, likeliest first, each once."""
+        finest = min(1.0, _SMALLEST / self.min_face)
+        scale = min(finest, _COARSEST / max(image.shape[:2]))
+        scores, places = [], []
+        while True:
+            small = _resized(image, scale)
+            score, place = self._finder(small)
+            by = np.array(image.shape[1::-1]) / small.shape[1::-1]
+            place[:, 1] *= by
+            place[:, [0, *range(2, 8)]] = (place[:, [0, *range(2, 8)]] + 0.5) * by - 0.5
+            scores.append(score[score >= _LIKELY])
+            places.append(place[score >= _LIKELY])
+            if scale >= finest:
+                return _merged(np.concatenate(scores), np.concatenate(places))
+            scale = min(2 * scale, finest)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums over several threads differ in the last digit with their number; crops must not."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _framing(face: Face) -> np.ndarray:
+    """The 2×3 matrix to the window around the mesh of a face."""
+    assert face.mesh is not None
+    return window_matrix(*mesh_square(face.mesh, _ENLARGE))
 
 
-def _shrink(image: np.ndarray, min_face: int) -> tuple[np.ndarray, float]:
-    """The picture as small as the search allows, and its new size as a share of the old.
+def _merged(scores: np.ndarray, places: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Places that show one face made one, each counting by its score."""
+    boxes = np.concatenate([places[:, 0] - places[:, 1] / 2, places[:, 0] + places[:, 1] / 2], 1)
+    left = np.argsort(-scores)
+    merged = []
+    while len(left):
+        first = boxes[left[0]]
+        shared = np.array([_overlap_of_smaller(first, boxes[index]) for index in left])
+        one = left[shared > _ONE]
+        weights = scores[one] / scores[one].sum()
+        merged.append((float(scores[one[0]]), np.tensordot(weights, places[one], 1)))
+        left = left[shared <= _ONE]
+    return merged
 
-    The longer side is at most `_LONGEST`, and the smallest face looked for no larger than the nets look at it.
-    """
-    scale = min(1.0, _LONGEST / max(image.shape[:2]), _FINEST / min_face)
-    if scale == 1.0:
-        return image, scale
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
+
+def _resized(image: np.ndarray, scale: float) -> np.ndarray:
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _enlarged(face: Face, scale: float) -> Face:
+def _scaled(face: Face, scale: float) -> Face:
+    """The face in the picture made `scale` times as large."""
     if scale == 1.0:
         return face
-    return Face(face.box / scale, face.score, (face.points + 0.5) / scale - 0.5)
+    mesh = None if face.mesh is None else (face.mesh + 0.5) * scale - 0.5
+    return face._replace(box=face.box * scale, points=(face.points + 0.5) * scale - 0.5, mesh=mesh)
 
 
-def _run(net: nn.Module, windows: Tensor) -> tuple[Tensor, ...]:
-    """`net` on (M, 3, s, s) windows, padded to a power of two: torch's CPU kernels keep memory per batch size."""
-    count = len(windows)
-    padded = F.pad(windows, (0, 0, 0, 0, 0, 0, 0, (1 << (count - 1).bit_length()) - count))
-    return tuple(output[:count] for output in net(padded))
-
-
-def _windows(batch: Tensor, boxes: Tensor, owner: Tensor, side: int) -> Tensor:
-    """Boxes (M, 4) in the pictures `owner` (M,) -> (M, 3, side, side), pixels averaged; grey outside."""
-    rois = torch.cat([owner[:, None].to(boxes), boxes], 1)
-    return roi_align(batch, rois, side, sampling_ratio=-1, aligned=True)
-
-
-def _moved(boxes: Tensor, offsets: Tensor) -> Tensor:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return boxes + offsets * sides.repeat(1, 2)
-
-
-def _square(boxes: Tensor) -> Tensor:
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True) / 2
-    return torch.cat([centre - half, centre + half], 1)
-
-
-def _overlap_of_smaller(a: Face, b: Face) -> float:
-    """Common area as a share of the smaller box: 1 when one face lies inside the other."""
-    sides = np.minimum(a.box[2:], b.box[2:]) - np.maximum(a.box[:2], b.box[:2])
-    return float(np.prod(np.maximum(sides, 0))) / max(min(a.area, b.area), 1e-6)
+def _overlap_of_smaller(a: np.ndarray, b: np.ndarray) -> float:
+    """Common area of two boxes as a share of the smaller one: 1 when one lies inside the other."""
+    sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
+    return float(np.prod(sides)) / max(float(min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2]))), 1e-6)

@@ -22,7 +22,7 @@ from data_modules.stores.store import FaceStore, StoreInfo
 from data_modules.stores.store_writer import StoreWriter, Tally
 
 _MOST_WORKERS = 2  # unless more are asked for: some 0.8 GB each, and the whole shall stay below 2 GB
-CROP_VERSION = 3  # raise when the same options give other crops than before
+CROP_VERSION = 4  # raise when the same options give other crops than before
 
 
 def prepare_store(
@@ -49,7 +49,7 @@ def prepare_store(
         **info.options,
         "preset": preset,
         "crop_version": CROP_VERSION,
-        "detector": "mtcnn 1.0.0",
+        "detector": "blazeface and face mesh, 2023",
         "min_face": min_face,
         "opencv": version("opencv-python-headless"),
         "av": version("av"),

@@ -90,7 +90,6 @@ def detect_files(
     crops: Crops,
     choice: Choice = Choice(),
     *,
-    device: str = "cpu",
     progress: bool = True,
 ) -> DetectionSummary:
     """Find the faces, have their crops read, write `aus.csv` and the overlays.
@@ -103,7 +102,7 @@ def detect_files(
     out = Path(out)
     files.check_folder(out, inputs)
     found, unfit, other = list_files(inputs, out)
-    finder = FaceDetector(device, choice.min_face)
+    finder = FaceDetector(choice.min_face)
     with files.folder_aside(out) as part:
         summary = _detect_all(found, part, finder, crops, choice, progress)
         _refuse_strangers(part, out)

@@ -80,7 +80,7 @@ class Detector:
         model = self.model
         self._crops = Crops(model.read, model.aus, model.image_size, model.grid, model.preset)
         self._choice = Choice(min_score=min_score, min_face=min_face)
-        self._finder = FaceDetector(model.device.type, min_face)
+        self._finder = FaceDetector(min_face)
 
     def detect(
         self, image: NDArray[np.uint8] | str | Path, mask: NDArray[np.bool_] | None = None

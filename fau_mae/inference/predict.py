@@ -42,7 +42,7 @@ def detect_with_checkpoint(
         choice = replace(choice, mask=read_picture(mask))
     model = _model(checkpoint or STUDENT, detector, device, known=mask is not None)
     crops = Crops(model.read, model.aus, model.image_size, model.grid, model.preset)
-    summary = detect_files(inputs, out, crops, choice, device=model.device.type)
+    summary = detect_files(inputs, out, crops, choice)
     print(
         f"{shown(out / 'aus.csv')}: {summary.faces} faces in {summary.frames} frames of {summary.files} files, "
         f"{summary.overlays} overlays"

@@ -1,0 +1,74 @@
+"""Faces from frame to frame of a video: looked for now and then, followed in between, each under its own number."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data_modules.faces.alignment import Face
+from data_modules.faces.detection import FaceDetector
+
+_EVERY = 10  # frames from one search of the whole picture to the next
+_APART = 0.25  # of the box's side: faces nearer to each other are one
+_PATIENCE = 60  # frames that a face may be gone and still be known by its place
+_NEAR = 0.5  # of its box's side: so far it may go from one frame to the next, or while it is gone
+
+
+@dataclass
+class _Track:
+    face: Face
+    seen: int  # frame
+
+
+@dataclass
+class FaceTracker:
+    """The faces of the frames of one video, which come in order; the `track` of a face is its number, from 1.
+
+    A face that is followed costs one look. The whole picture is searched in the first frame, every ten frames, and
+    where a face is lost. One that was gone for some frames and is found again near its last place keeps its number.
+    """
+
+    detector: FaceDetector
+    _tracks: dict[int, _Track] = field(default_factory=dict)
+    _searched: int | None = None
+
+    def track(self, image: np.ndarray, frame: int) -> list[Face]:
+        """The faces of a frame, uint8 RGB (H, W, 3), by number."""
+        found: dict[int, Face] = {}
+        lost = False
+        last = max((track.seen for track in self._tracks.values()), default=frame)
+        for number, track in self._tracks.items():
+            if track.seen < last:
+                continue  # gone before: only a search finds it again
+            face = self.detector.follow(image, track.face)
+            if face is None or _moved(face, track.face) > _NEAR or _same_place(face, found.values()):
+                lost = True
+            else:
+                found[number] = face
+        if lost or not found or self._searched is None or frame - self._searched >= _EVERY:
+            self._searched = frame
+            for face in self.detector.find(image, list(found.values())):
+                found[self._number(face, found, frame)] = face
+        for number, face in found.items():
+            self._tracks[number] = _Track(face, frame)
+        return [face._replace(track=number) for number, face in sorted(found.items())]
+
+    def _number(self, face: Face, found: dict[int, Face], frame: int) -> int:
+        """That of a face which was here not long ago, else a new one."""
+        near = {
+            number: _moved(face, track.face)
+            for number, track in self._tracks.items()
+            if number not in found and frame - track.seen <= _PATIENCE
+        }
+        nearest = min(near, key=lambda number: near[number], default=0)
+        return nearest if nearest and near[nearest] <= _NEAR else len(self._tracks) + 1
+
+
+def _moved(face: Face, before: Face) -> float:
+    """How far the middle of the box went, in sides of the box before."""
+    way = (face.box[:2] + face.box[2:] - before.box[:2] - before.box[2:]) / 2
+    return float(np.linalg.norm(way)) / max(before.area, 1e-6) ** 0.5
+
+
+def _same_place(face: Face, others: Iterable[Face]) -> bool:
+    return any(_moved(face, other) < _APART for other in others)
