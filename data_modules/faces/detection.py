@@ -3,6 +3,7 @@
 Pixel convention: coordinates are those of OpenCV, pixel centres at whole numbers; boxes are x0, y0, x1, y1.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -17,11 +18,12 @@ Frame = TypeVar("Frame")
 
 _COARSEST = 128  # pixels of the longer side of the picture in which the largest faces are found
 _SMALLEST = 20  # pixels of the smallest face that the finder net sees
-_LIKELY = 0.4  # least probability, by the finder net, of a place to be looked at closely
-_ENOUGH = 0.7  # the same that makes it a face, unless the mesh net says "never"
-_NEVER = 0.01  # least probability, by the mesh net, of any face
-_SURE = 0.9  # the same that makes a likely place a face, at both looks
-_FOLLOWED = 0.5  # the same where a face was the frame before
+# A place is a face where the finder net's logit and this much of the mesh net's are at least so much together: set on
+# drawn occlusions and on pictures without a face. The mesh net knows fewer covered faces than the finder net.
+_WEIGHT, _ENOUGH = 0.1, 0.9
+_MOST_LOGIT = 9.0  # either way
+_LIKELY = 0.5  # what the finder net must say for that
+_FOLLOWED = 0.5  # least probability, by the mesh net, of a face that was there the frame before
 _ENLARGE = 1.5  # the mesh net's window, in sides of the face
 _ONE = 0.4  # common share of the smaller of two proposed boxes from which both are one place
 _SAME = 0.5  # common share of the smaller of two boxes from which both are one face
@@ -51,9 +53,9 @@ def in_chunks(
 class FaceDetector:
     """Boxes, scores and five points of the faces in a picture.
 
-    The finder net proposes places at several sizes of the picture; the mesh net looks at each twice, the second time
-    framed by what it saw, and says whether there is a face and where its 478 points are, those of hidden parts too.
-    The five points follow from them.
+    The finder net proposes places at several sizes of the picture; the mesh net looks at each; where both together
+    say that there is a face, it looks again, framed by what it saw, and its 478 points, those of hidden parts too,
+    say where the five points are. A face's score is what both nets say, of one that is followed what the mesh net says.
     `min_face`: side in pixels of the smallest face looked for; time falls with its square. Runs on the CPU.
     """
 
@@ -76,15 +78,14 @@ class FaceDetector:
             if any(_overlap_of_smaller(box, face.box) > _SAME for face in taken):
                 continue
             first = self._look(small, window_matrix(place[0], _ENLARGE * place[1].max(), place[3] - place[2]))
-            if first.score < _NEVER:
+            evidence = _logit(likely) + _WEIGHT * _logit(first.score)
+            if evidence < _ENOUGH:
                 continue
-            face = self._look(small, _framing(first))
-            if likely < _ENOUGH and min(first.score, face.score) < _SURE:
-                continue
+            face = self._look(small, _framing(first))._replace(score=_probability(evidence))
             if any(_overlap_of_smaller(face.box, other.box) > _SAME for other in taken):
                 continue
             taken.append(face)
-            found.append(_scaled(face, 1 / scale)._replace(score=max(face.score, likely)))
+            found.append(_scaled(face, 1 / scale))
         return sorted(found, key=lambda face: -face.score)
 
     def follow(self, image: np.ndarray, face: Face) -> Face | None:
@@ -117,6 +118,14 @@ class FaceDetector:
             if scale >= finest:
                 return _merged(np.concatenate(scores), np.concatenate(places))
             scale = min(2 * scale, finest)
+
+
+def _logit(probability: float) -> float:
+    return float(np.clip(np.log(max(probability, 1e-9) / max(1 - probability, 1e-9)), -_MOST_LOGIT, _MOST_LOGIT))
+
+
+def _probability(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
 
 
 def _framing(face: Face) -> np.ndarray:
