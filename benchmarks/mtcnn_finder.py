@@ -1,48 +1,26 @@
-"""Finding faces in pictures: the cascade of MTCNN, batched, in torch.
+"""The cascade of MTCNN, batched, in torch: the finder before this one, to compare with.
 
 Pixel convention: coordinates are those of OpenCV, pixel centres at whole numbers; boxes are x0, y0, x1, y1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
+from mtcnn_nets import load_mtcnn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
 from data_modules.faces.alignment import Face
-from mtcnn_nets import load_mtcnn
-
-Frame = TypeVar("Frame")
 
 _PYRAMID_STEP = 0.709  # about half the area from level to level, as published
 _WINDOW, _STRIDE = 12, 2  # of the proposal net
 _FINEST = 48  # pixels of the output net's window: what it sees of a face, however large
 _CHUNK = 8  # pictures at once: bounds memory
-_CHUNK_PIXELS = 32_000_000
 _LONGEST = 2048  # pixels of the longer side; a larger picture is shrunk for the search, which bounds memory
-
-
-def in_chunks(
-    frames: Iterable[Frame], image_of: Callable[[Frame], np.ndarray | None]
-) -> Iterator[list[Frame]]:
-    """Few frames at a time, and fewer where their pictures (H, W, 3) are large: what is in memory at once."""
-    chunk: list[Frame] = []
-    pixels = 0
-    for frame in frames:
-        image = image_of(frame)
-        own = 0 if image is None else image.shape[0] * image.shape[1]
-        if chunk and (len(chunk) == _CHUNK or pixels + own > _CHUNK_PIXELS):
-            yield chunk
-            chunk, pixels = [], 0
-        chunk.append(frame)
-        pixels += own
-    if chunk:
-        yield chunk
 
 
 class MTCNN:

@@ -55,7 +55,7 @@ def test_a_photo_gives_one_row_and_an_overlay(tmp_path: Path) -> None:
     assert (summary.files, summary.frames, summary.faces) == (1, 1, 1)
     assert row["file"] == str(photo) and row["face"] == "1" and float(row["score"]) > 0.9
     kinds = ("", "_present", "_observable")
-    assert list(row)[9:] == [f"AU{number}{kind}" for number in BP4D_AUS for kind in kinds]
+    assert list(row)[10:] == [f"AU{number}{kind}" for number in BP4D_AUS for kind in kinds]
     assert row["hidden"] == "" and {row[f"AU{number}_present"] for number in BP4D_AUS} == {"0", "1"}
     assert all(0 <= float(row[f"AU{number}"]) <= 1 for number in BP4D_AUS)
     x0, y0, x1, y1 = (float(row[name]) for name in ("x0", "y0", "x1", "y1"))

@@ -121,7 +121,9 @@ class FaceDetector:
 
 
 def _logit(probability: float) -> float:
-    return float(np.clip(np.log(max(probability, 1e-9) / max(1 - probability, 1e-9)), -_MOST_LOGIT, _MOST_LOGIT))
+    return float(
+        np.clip(np.log(max(probability, 1e-9) / max(1 - probability, 1e-9)), -_MOST_LOGIT, _MOST_LOGIT)
+    )
 
 
 def _probability(logit: float) -> float:

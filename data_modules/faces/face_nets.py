@@ -1,8 +1,8 @@
 """The two nets that find a face and its points: BlazeFace (short range) and the face mesh of MediaPipe.
 
 Sources: Bazarevsky et al., 2019 (BlazeFace); Kartynnik et al., 2019 (face mesh). The weights are those of MediaPipe's
-face landmarker of 2023, in half precision as published (`weights/`, Apache-2.0); OpenCV runs them on the CPU, so neither
-its package nor another runtime is needed.
+face landmarker of 2023, in half precision as published (`weights/`, Apache-2.0). OpenCV runs them on the CPU, so that
+neither its package nor another runtime is needed.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ _CELLS = {"fine": (8, 2), "coarse": (16, 6)}  # pixels of a cell, faces of a cel
 
 
 class FinderNet:
-    """BlazeFace, run on a picture of any size: it sees faces of about a tenth of 128 pixels up to all of them."""
+    """BlazeFace, run on a picture of any size: it sees faces of some twenty pixels and of up to 128."""
 
     def __init__(self) -> None:
         self._net = cv2.dnn.readNetFromONNX(str(WEIGHTS / "blazeface.onnx"))
@@ -40,8 +40,8 @@ class FinderNet:
 
 
 def _decoded(score: np.ndarray, place: np.ndarray, cell: int, many: int) -> tuple[np.ndarray, np.ndarray]:
-    """A grid's logits (many, h, w) and places (many · 16, h, w) -> scores and places, those with the better half."""
-    likely = np.argwhere(score > -2)  # the rest is never asked for
+    """A grid's logits (many, h, w) and places (many · 16, h, w) -> scores and places, those of any likelihood."""
+    likely = np.argwhere(score > -1)
     which, y, x = likely.T
     values = place.reshape(many, 8, 2, *place.shape[1:])[which, :, :, y, x]
     middle = (np.stack([x, y], 1) + 0.5) * cell - 0.5

@@ -1,7 +1,7 @@
 """Faces from frame to frame of a video: looked for now and then, followed in between, each under its own number."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,37 +20,41 @@ class _Track:
     seen: int  # frame
 
 
-@dataclass
 class FaceTracker:
     """The faces of the frames of one video, which come in order; the `track` of a face is its number, from 1.
 
     A face that is followed costs one look. The whole picture is searched in the first frame, every ten frames, and
-    where a face is lost. One that was gone for some frames and is found again near its last place keeps its number.
+    where a face is lost. One that was gone for some frames and is found again near its last place keeps its number;
+    `gaps` then says which, the last frame it was seen in and the one it came back in.
     """
 
-    detector: FaceDetector
-    _tracks: dict[int, _Track] = field(default_factory=dict)
-    _searched: int | None = None
+    def __init__(self, detector: FaceDetector):
+        self._detector = detector
+        self._tracks: dict[int, _Track] = {}
+        self._searched = self._before = -_EVERY
+        self.gaps: list[tuple[int, int, int]] = []
 
     def track(self, image: np.ndarray, frame: int) -> list[Face]:
         """The faces of a frame, uint8 RGB (H, W, 3), by number."""
         found: dict[int, Face] = {}
         lost = False
-        last = max((track.seen for track in self._tracks.values()), default=frame)
         for number, track in self._tracks.items():
-            if track.seen < last:
-                continue  # gone before: only a search finds it again
-            face = self.detector.follow(image, track.face)
-            if face is None or _moved(face, track.face) > _NEAR or _same_place(face, found.values()):
+            if track.seen != self._before:
+                continue  # gone: only a search finds it again
+            face = self._detector.follow(image, track.face)
+            if face is None or _moved(face, track.face) > _NEAR or _taken(face, found.values()):
                 lost = True
             else:
                 found[number] = face
-        if lost or not found or self._searched is None or frame - self._searched >= _EVERY:
+        if lost or not found or frame - self._searched >= _EVERY:
             self._searched = frame
-            for face in self.detector.find(image, list(found.values())):
+            for face in self._detector.find(image, list(found.values())):
                 found[self._number(face, found, frame)] = face
         for number, face in found.items():
+            if (track := self._tracks.get(number)) and track.seen != self._before:
+                self.gaps.append((number, track.seen, frame))
             self._tracks[number] = _Track(face, frame)
+        self._before = frame
         return [face._replace(track=number) for number, face in sorted(found.items())]
 
     def _number(self, face: Face, found: dict[int, Face], frame: int) -> int:
@@ -61,7 +65,9 @@ class FaceTracker:
             if number not in found and frame - track.seen <= _PATIENCE
         }
         nearest = min(near, key=lambda number: near[number], default=0)
-        return nearest if nearest and near[nearest] <= _NEAR else len(self._tracks) + 1
+        if nearest and near[nearest] <= _NEAR:
+            return nearest
+        return max([*self._tracks, *found], default=0) + 1
 
 
 def _moved(face: Face, before: Face) -> float:
@@ -70,5 +76,6 @@ def _moved(face: Face, before: Face) -> float:
     return float(np.linalg.norm(way)) / max(before.area, 1e-6) ** 0.5
 
 
-def _same_place(face: Face, others: Iterable[Face]) -> bool:
+def _taken(face: Face, others: Iterable[Face]) -> bool:
+    """Whether one of the others is at its place: two followed ones must not become one."""
     return any(_moved(face, other) < _APART for other in others)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from data_modules.faces.alignment import Face, choose_face, crop_matrix, face_from_landmarks, warp
-from data_modules.faces.detection import FaceDetector, in_chunks
+from data_modules.faces.detection import FaceDetector
+from data_modules.faces.tracking import FaceTracker
 from data_modules.sources.frames import SourceFrame
 from data_modules.stores.store import StoreInfo, encode_image, sample_id
 from data_modules.stores.store_writer import Tally
@@ -19,30 +20,31 @@ from data_modules.stores.store_writer import Tally
 def crop_rows(frames: Iterable[SourceFrame], info: StoreInfo, tally: Tally) -> Iterator[dict[str, Any]]:
     """Labelled frames of one sequence -> rows of the store. The face is followed from frame to frame.
 
-    A frame's own landmarks, where it has some, say where the face is; else it is detected.
+    A frame's own landmarks, where it has some, say where the face is; else it is found.
     """
     last: Face | None = None
-    for chunk in in_chunks(frames, lambda frame: frame.image):
-        tally.counts["frames"] += len(chunk)
-        unseen = [frame.image for frame in chunk if frame.image is not None and frame.landmarks is None]
-        detected = iter(_detector(info.options["min_face"]).detect(unseen))
-        for frame in chunk:
-            if frame.image is None:
-                tally.skip(frame.source, frame.frame, frame.missing)
-                continue
-            tally.see(frame.image.shape[1], frame.image.shape[0], frame.frame)
-            if frame.landmarks is not None:
-                face: Face | None = face_from_landmarks(frame.landmarks)
-                tally.counts["faces from landmarks"] += 1
-            else:
-                faces = next(detected)
-                tally.counts["several faces"] += len(faces) > 1
-                face = choose_face(faces, last)
-            if face is None:
-                tally.skip(frame.source, frame.frame, "no face found")
-                continue
-            last = face
-            yield _row(frame, face, info)
+    source, tracker = "", FaceTracker(_detector(info.options["min_face"]))
+    for frame in frames:
+        tally.counts["frames"] += 1
+        if frame.image is None:
+            tally.skip(frame.source, frame.frame, frame.missing)
+            continue
+        tally.see(frame.image.shape[1], frame.image.shape[0], frame.frame)
+        if frame.landmarks is not None:
+            face: Face | None = face_from_landmarks(frame.landmarks)
+            tally.counts["faces from landmarks"] += 1
+        else:
+            if frame.source != source:
+                # Another video, or a picture, which may show the face elsewhere.
+                source, tracker = frame.source, FaceTracker(_detector(info.options["min_face"]))
+            faces = tracker.track(frame.image, frame.frame)
+            tally.counts["several faces"] += len(faces) > 1
+            face = choose_face(faces, last)
+        if face is None:
+            tally.skip(frame.source, frame.frame, "no face found")
+            continue
+        last = face
+        yield _row(frame, face, info)
 
 
 @cache

@@ -15,6 +15,7 @@ from data_modules.errors import UserError, shown
 from data_modules.faces.alignment import Face, align, crop_matrix, warp
 from data_modules.faces.detection import FaceDetector, in_chunks
 from data_modules.faces.pictures import PICTURES, read_picture
+from data_modules.faces.tracking import FaceTracker
 from data_modules.faces.video import VIDEOS, Video
 from data_modules.occlusion.spec import token_visibility
 from data_modules.sources.media import fault_of, find_media, first_of, said
@@ -23,6 +24,8 @@ from fau_mae.inference import table
 from fau_mae.inference.overlay import draw_overlay
 from fau_mae.inference.predictor import Reading
 
+# A picture (H, W, 3) and its frame's number -> its faces
+Find = Callable[[NDArray[np.uint8], int], list[Face]]
 # Face crops uint8 RGB (B, H, W, 3), and which tokens are visible (B, N), where that is known -> what they show
 Read = Callable[[NDArray[np.uint8], NDArray[np.bool_] | None], Reading]
 _LONGEST_STEM = 200  # bytes of an overlay's name
@@ -73,7 +76,8 @@ class DetectionSummary:
     """What `detect_files` did: files of which something was read, their frames and faces, and the overlays written.
 
     `unreadable`: a line per file that could not be read, or not to its end. `other`: reason -> files of the folders
-    that are left out because they are no pictures or videos, hidden, or read already.
+    that are left out because they are no pictures or videos, hidden, or read already. `gaps`: a line per face of a
+    video that was gone for some frames.
     """
 
     files: int
@@ -81,6 +85,7 @@ class DetectionSummary:
     faces: int
     overlays: int
     unreadable: tuple[str, ...]
+    gaps: tuple[str, ...]
     other: Mapping[str, int]
 
 
@@ -161,6 +166,7 @@ def _detect_all(
     frames = faces = drawn = 0
     unreadable: list[str] = []
     broken: list[str] = []
+    gaps: list[str] = []
     overlays = _overlay_names(found)
     with (
         files.table_writer(out / "aus.csv", table.header(crops.aus)) as write,
@@ -169,7 +175,7 @@ def _detect_all(
         for file in bar.track(found, description="detecting"):
             best: Detected | None = None
             try:
-                for seen in _detect_file(file, finder, crops, choice, broken):
+                for seen in _detect_file(file, finder, crops, choice, broken, gaps):
                     frames, faces = frames + 1, faces + len(seen.faces)
                     for row in table.rows(file, seen.frame, seen.faces, seen.reading):
                         write(row)
@@ -184,19 +190,24 @@ def _detect_all(
     if len(unreadable) == len(found):
         raise UserError(first_of(unreadable))
     read = len(found) - len(unreadable)
-    return DetectionSummary(read, frames, faces, drawn, tuple(unreadable + broken), {})
+    return DetectionSummary(read, frames, faces, drawn, tuple(unreadable + broken), tuple(gaps), {})
 
 
 def _detect_file(
-    file: Path, finder: FaceDetector, crops: Crops, choice: Choice, broken: list[str]
+    file: Path, finder: FaceDetector, crops: Crops, choice: Choice, broken: list[str], gaps: list[str]
 ) -> Iterator[Detected]:
-    """What each frame shows; a line in `broken` for a video of which frames are lost."""
+    """What each frame shows; a line in `broken` for a video of which frames are lost, in `gaps` for a face that is
+    gone for some."""
     video = Video(file) if file.suffix.lower() in VIDEOS else None
     frames = iter(video) if video else iter([(0, read_picture(file))])
     count = _Count()
+    tracker = FaceTracker(finder)
+    find = tracker.track if video else lambda image, _: finder.find(image)
     chosen = (frame for frame in count.watch(frames) if (frame[0] - 1) % choice.every == 0 or not video)
     for numbered in in_chunks(chosen, lambda frame: frame[1]):
-        yield from read_frames(numbered, finder, crops, choice, shown(file))
+        yield from read_frames(numbered, find, crops, choice, shown(file))
+    for number, seen, back in tracker.gaps:
+        gaps.append(f"{shown(file)}: face {number} is not seen between frames {seen} and {back}")
     if video and count.read < video.count:
         how = "broke off after" if count.read == count.last else "is damaged; it shows"
         broken.append(f"{shown(file)} {how} {count.read} of {video.count} frames")
@@ -215,7 +226,7 @@ class _Count:
 
 def read_frames(
     numbered: Sequence[tuple[int, np.ndarray]],
-    finder: FaceDetector,
+    find: Find,
     crops: Crops,
     choice: Choice,
     name: str,
@@ -223,8 +234,11 @@ def read_frames(
     """What each of some numbered frames of one size shows. Raises `UserError`, naming `name`, for an unfit mask."""
     images = [image for _, image in numbered]
     per_image = [
-        sorted((face for face in faces if face.score >= choice.min_score), key=lambda face: -face.area)
-        for faces in finder.detect(images)
+        sorted(
+            (face for face in find(image, number) if face.score >= choice.min_score),
+            key=lambda face: -face.area,
+        )
+        for number, image in numbered
     ]
     reading = _read(name, images, per_image, crops, choice)
     start = 0

@@ -82,6 +82,9 @@ class Detector:
         self._choice = Choice(min_score=min_score, min_face=min_face)
         self._finder = FaceDetector(min_face)
 
+    def _find(self, image: NDArray[np.uint8], _: int) -> list[Face]:
+        return self._finder.find(image)
+
     def detect(
         self, image: NDArray[np.uint8] | str | Path, mask: NDArray[np.bool_] | None = None
     ) -> Detection:
@@ -104,5 +107,5 @@ class Detector:
             if mask.dtype != bool or mask.ndim != 2:
                 raise UserError(f"mask is {mask.dtype} {mask.shape}: hand in bool (H, W), True = visible")
             choice = replace(choice, mask=np.repeat(np.uint8(255) * mask[..., None], 3, 2))
-        (seen,) = read_frames([(0, picture)], self._finder, self._crops, choice, name)
+        (seen,) = read_frames([(0, picture)], self._find, self._crops, choice, name)
         return Detection(picture, seen.faces, seen.reading, self.model.aus, self.model.preset)

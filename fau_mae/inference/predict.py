@@ -49,6 +49,8 @@ def detect_with_checkpoint(
     )
     if others := said(summary.other):
         print(f"not read: {others}")
+    for line in summary.gaps:
+        print(line)
     for line in summary.unreadable:
         print(f"left out: {line}", file=sys.stderr)
     return 1 if summary.unreadable else 0
