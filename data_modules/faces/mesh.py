@@ -8,7 +8,7 @@ _LEFT_OUTER, _RIGHT_OUTER = 33, 263  # corners of the eyes
 # Of the mesh's points with these weights each of the five points is made: an eye of its corners, lids and pupil, the
 # nose's tip, a mouth corner. Set on 78 uncovered photographs, so that crops stay as they were by MTCNN's five points,
 # from which they differ as much as MTCNN's do on a mirrored picture (`benchmarks/face_finders.py`).
-_EYE, _NOSE, _CORNER = (0.34, 0.24, 0.18, 0.10, 0.14), (0.89, 0.11), (1.04, -0.04)
+_EYE, _NOSE, _CORNER = (0.34, 0.24, 0.18, 0.10, 0.14), (0.97, 0.03), (1.04, -0.04)
 _FIVE = (
     dict(zip((33, 133, 159, 145, 468), _EYE)),
     dict(zip((263, 362, 386, 374, 473), _EYE)),

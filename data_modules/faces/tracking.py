@@ -9,6 +9,7 @@ from data_modules.faces.alignment import Face
 from data_modules.faces.detection import FaceDetector
 
 _EVERY = 10  # frames from one search of the whole picture to the next
+_AGAIN = 3  # the same while a face is gone that was here
 _APART = 0.25  # of the box's side: faces nearer to each other are one
 _PATIENCE = 60  # frames that a face may be gone and still be known by its place
 _NEAR = 0.5  # of its box's side: so far it may go from one frame to the next, or while it is gone
@@ -23,8 +24,8 @@ class _Track:
 class FaceTracker:
     """The faces of the frames of one video, which come in order; the `track` of a face is its number, from 1.
 
-    A face that is followed costs one look. The whole picture is searched in the first frame, every ten frames, and
-    where a face is lost. One that was gone for some frames and is found again near its last place keeps its number;
+    A face that is followed costs one look. The whole picture is searched in the first frame, every ten frames,
+    where a face is lost, and every three while one is gone. One that was gone for some frames and is found again near its last place keeps its number;
     `gaps` then says which, the last frame it was seen in and the one it came back in.
     """
 
@@ -46,7 +47,8 @@ class FaceTracker:
                 lost = True
             else:
                 found[number] = face
-        if lost or not found or frame - self._searched >= _EVERY:
+        gone = any(0 < frame - track.seen <= _PATIENCE for n, track in self._tracks.items() if n not in found)
+        if lost or not found or frame - self._searched >= (_AGAIN if gone else _EVERY):
             self._searched = frame
             for face in self._detector.find(image, list(found.values())):
                 found[self._number(face, found, frame)] = face
