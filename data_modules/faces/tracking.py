@@ -24,9 +24,9 @@ class _Track:
 class FaceTracker:
     """The faces of the frames of one video, which come in order; the `track` of a face is its number, from 1.
 
-    A face that is followed costs one look. The whole picture is searched in the first frame, every ten frames,
-    where a face is lost, and every three while one is gone. One that was gone for some frames and is found again near its last place keeps its number;
-    `gaps` then says which, the last frame it was seen in and the one it came back in.
+    A face that is followed costs one look. The whole picture is searched in the first frame, every ten frames, where a
+    face is lost, and every three frames while one is gone. One that is found again near its last place keeps its
+    number; `gaps` then says which, the last frame it was seen in and the one it came back in.
     """
 
     def __init__(self, detector: FaceDetector):
@@ -47,14 +47,16 @@ class FaceTracker:
                 lost = True
             else:
                 found[number] = face
-        gone = any(0 < frame - track.seen <= _PATIENCE for n, track in self._tracks.items() if n not in found)
+        away = (track for number, track in self._tracks.items() if number not in found)
+        gone = any(frame - track.seen <= _PATIENCE for track in away)
         if lost or not found or frame - self._searched >= (_AGAIN if gone else _EVERY):
             self._searched = frame
             for face in self._detector.find(image, list(found.values())):
                 found[self._number(face, found, frame)] = face
         for number, face in found.items():
-            if (track := self._tracks.get(number)) and track.seen != self._before:
-                self.gaps.append((number, track.seen, frame))
+            known = self._tracks.get(number)
+            if known and known.seen != self._before:
+                self.gaps.append((number, known.seen, frame))
             self._tracks[number] = _Track(face, frame)
         self._before = frame
         return [face._replace(track=number) for number, face in sorted(found.items())]
