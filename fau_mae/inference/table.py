@@ -32,7 +32,7 @@ def rows(file: Path, frame: int, faces: Sequence[Face], reading: Reading) -> lis
     found: list[list[object]] = []
     for number, face in enumerate(faces):
         hidden = "" if reading.visible is None else f"{1 - reading.visible[number].mean():.3f}"
-        row = [
+        row: list[object] = [
             file,
             frame,
             number + 1,
