@@ -40,11 +40,12 @@ class Stopped(BaseException):
         self.exit_code = 128 + signum
 
 
-def explain(error: BaseException, path: Path | str | None = None) -> UserError | None:
+def explain(error: BaseException, path: Path | str | None = None, out: str | None = None) -> UserError | None:
     """The line that tells a user of an error of the disk, or None where `error` is of another kind.
 
     An `OSError` is told as what it is. Libraries wrap a full disk into errors of their own, so that one is looked for
-    among the causes, too. `path`: what was being written, where the error itself does not say.
+    among the causes, too. `path`: what was being written, where the error itself does not say. `out`: the output of the
+    whole command, named where nobody says which file has no room.
     """
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OSError) and (cause is error or cause.errno in _FULL)):
@@ -53,6 +54,8 @@ def explain(error: BaseException, path: Path | str | None = None) -> UserError |
         return None
     named = cause.filename
     where = path if named is None or (path is not None and PART in str(named)) else named
+    if where is None and cause.errno in (*_FULL, errno.EROFS):
+        where = out
     reason = (os.strerror(cause.errno) if cause.errno else "") or " ".join(str(cause).split())
     line = reason or type(cause).__name__
     if where is not None:

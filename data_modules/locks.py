@@ -111,8 +111,9 @@ def _acquire(path: Path, out: Path, wait: bool) -> int | None:
             time.sleep(0.5)
             continue
         if _is_at(descriptor, path):
-            os.truncate(descriptor, 0)
-            os.write(descriptor, f"{_command()}, process {os.getpid()} on {platform.node()}".encode())
+            with suppress(OSError):  # a full disk: it is locked all the same, only nobody is told by whom
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"{_command()}, process {os.getpid()} on {platform.node()}".encode())
             return descriptor
         os.close(descriptor)  # its owner removed it meanwhile: the next one has to be locked
 

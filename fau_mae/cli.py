@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 
 from data_modules.errors import Stopped, UserError, explain, shown
 from data_modules.locks import locked
@@ -91,11 +92,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (stop := stopped_behind(error)) is not None:
             return _say_stopped(stop, arguments)
-        if (line := explain(error)) is None:
+        if (line := explain(error, out=_output(arguments))) is None:
             raise
         print(f"fau-mae: {shown(line)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _output(arguments: list[str]) -> str | None:
+    """What a line says after `--out`."""
+    for word, after in pairwise([*arguments, ""]):
+        if word == "--out" or word.startswith("--out="):
+            return word.partition("=")[2] or after
+    return None
 
 
 def _say_stopped(error: Stopped, arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import TINY
+from conftest import TINY, refused
 from fixtures_datasets import write_bp4d, write_disfa
 
 from data_modules.stores.store import FaceStore
@@ -144,3 +144,14 @@ def test_licensed_data_goes_from_its_disk_to_the_table_of_all_folds(
     text = capsys.readouterr().out
     assert "pretrain: " not in text and f"--model.init_args.init_from {weights}" in text
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_options_that_do_not_go_with_the_faces_are_told_before_any_work(
+    fau_mae: FauMae, capsys, tiny_store: FaceStore, more: list[str]
+) -> None:
+    """Also of a stage that would be trained last."""
+    line = ["run", "quickstart", "--store", tiny_store.path, "--out", "r", *more]
+    line += ["--set", "data.grid=8", "data.batch_size=4", "student.model.init_args.net.stem=gradient"]
+    said = refused(fau_mae, capsys, *line)
+    assert "patches of a multiple of 4 pixels, not 6" in said and not Path("r").exists()

@@ -43,7 +43,7 @@ def test_a_file_of_others_is_not_replaced(
     fau_mae: FauMae, capsys, run: Path, teacher: Path, tmp_path: Path
 ) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
-    for name in ("p.html", "v.safetensors", "s.json", "t.json", "notes.csv"):
+    for name in ("p.html", "v.safetensors", "s.json", "t.json", "notes.csv", "face.png", "face.jpg"):
         (tmp_path / name).write_text('{"a": 1}' if name == "t.json" else "a year's work")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for line in (
@@ -53,6 +53,8 @@ def test_a_file_of_others_is_not_replaced(
         ("dashboard", run, "--spec", "s.json"),
         ("dashboard", run, "--spec", "t.json"),
         ("results", run, "--out", "notes.md"),
+        ("prepare", "synthetic", "--out", "store", "--preview", "face.png"),
+        ("prepare", "synthetic", "--out", "store", "--preview", "face.jpg"),
     ):
         said = refused(fau_mae, capsys, *line)
         assert "not of this command" in said

@@ -91,8 +91,9 @@ def test_an_experiment_whose_people_they_know_is_refused_before_any_work(
         assert fau_mae(*line, "--set", *more) == 2
         (said,) = capsys.readouterr().err.strip().splitlines()
         assert said.startswith("fau-mae: shipped:teacher has met") and "(synthetic 5)" in said
-    assert fau_mae(*line, "--store", tiny_store.path) == 2
-    assert "shipped:teacher has met" in capsys.readouterr().err and not Path("r").exists()
+    for more in ([], ["--dry-run"]):
+        assert fau_mae(*line, "--store", tiny_store.path, *more) == 2
+        assert "shipped:teacher has met" in capsys.readouterr().err and not Path("r").exists()
 
 
 def test_an_experiment_of_other_people_starts_from_them(fau_mae: FauMae, box: Path, tmp_path: Path) -> None:

@@ -90,6 +90,14 @@ def test_a_resumed_stage_equals_an_uninterrupted_one(
     assert not list(pieces.glob("metrics.part*")) and not list(pieces.rglob("*.aside"))
 
 
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_a_checkpoint_needs_nothing_of_what_it_started_from(
+    fau_mae: FauMae, no_wandb: None, tiny_store: FaceStore, teacher: Path, command: str
+) -> None:
+    line = [command, "--config", "quickstart/teacher", f"--data.store={tiny_store.path}", *TINY]
+    assert fau_mae(*line, f"--ckpt_path={teacher}", "--model.init_args.init_from=gone.ckpt", "--out=o") == 0
+
+
 def test_two_processes_have_the_losses_of_one(
     fau_mae: FauMae, tiny_store: FaceStore, teacher: Path, tmp_path: Path
 ) -> None:

@@ -173,12 +173,14 @@ def test_full_disk_is_one_line_and_leaves_no_store(tmp_path, monkeypatch):
     assert not (tmp_path / "store").exists()
 
 
-def test_preview(tmp_path):
-    path = preview_sheet(tmp_path / "new" / "sheet.png", seed=2, size=40, columns=3, rows=2)
+@pytest.mark.parametrize("name", ["sheet.png", "sheet.JPG"])
+def test_preview(tmp_path, name):
+    path = preview_sheet(tmp_path / "new" / name, seed=2, size=40, columns=3, rows=2)
     assert cv2.imread(str(path)).shape == (80, 120, 3)
+    check_sheet(path)  # may be made anew
     with pytest.raises(UserError, match=r"\.png or \.jpg"):
         check_sheet(tmp_path / "sheet.tiff")
-    assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
+    assert [p.name for p in path.parent.iterdir()] == [name]
 
 
 def test_clip_preview(tmp_path):

@@ -1,9 +1,12 @@
 """Contact sheets: random faces, single AUs, left-only and right-only AUs."""
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from data_modules import files
 from data_modules.errors import UserError, shown
@@ -13,6 +16,8 @@ from data_modules.synthetic_faces.renderer import Frame, render_frame
 from data_modules.synthetic_faces.sampler import PRESENCE_THRESHOLD, RENDERED_AUS
 from data_modules.synthetic_faces.scene import Scene, studio_scene
 
+_MARK = "fau_mae contact sheet"  # near the start of each file
+_HEAD = 1000  # bytes
 _STEP = 8  # frames of a clip from one tile to the next
 _PARTING = (16, 22, 25, 27)  # single AUs that are shown with parted lips
 _COMBINATIONS = (
@@ -32,6 +37,7 @@ def check_sheet(path: Path) -> None:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--preview {shown(path)}: the name must end in .png or .jpg")
     files.check_file(path)
+    files.check_ours(path, _is_sheet)
 
 
 def preview_sheet(
@@ -121,8 +127,17 @@ def _caption(image: np.ndarray, text: str) -> np.ndarray:
 def _write(path: Path, tiles: list[np.ndarray], columns: int) -> Path:
     """Tiles (S, S, 3) of one size, row by row, into one picture; written aside, then renamed."""
     sheet = np.vstack([np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)])
-    suffix = path.suffix.lower()
-    quality = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
-    data = cv2.imencode(suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), quality)[1]
-    files.write_bytes(path, data.tobytes())
+    data = io.BytesIO()
+    if path.suffix.lower() == ".png":
+        note = PngInfo()
+        note.add_text("Software", _MARK)
+        Image.fromarray(sheet).save(data, "PNG", pnginfo=note)
+    else:
+        Image.fromarray(sheet).save(data, "JPEG", quality=85, comment=_MARK)
+    files.write_bytes(path, data.getvalue())
     return path
+
+
+def _is_sheet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _MARK.encode() in file.read(_HEAD)

@@ -127,7 +127,11 @@ class StageCLI(LightningCLI):
             if not without and isinstance(self.model, Stage):
                 self.model.judge_by(self.datamodule)
                 self.model.check_training(self.datamodule)
+                with torch.device("meta"):  # costs nothing, and tells whether the options go with the faces
+                    self.model.build(self.datamodule.faces)
             raise _Done
+        if config.ckpt_path is not None and isinstance(self.model, Stage):
+            self.model.init_from = None  # every weight is the checkpoint's, and that one may be gone by now
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
         """Metrics to CSV and W&B; checkpoints `last` and `best`; see `fau_mae.runs.interruption`."""

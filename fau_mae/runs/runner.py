@@ -85,7 +85,10 @@ def run_experiment(request: Request, dry: bool = False) -> None:
     )
     finished = finished and stands(out)
     if dry:
+        from fau_mae.runs.people import check_people
+
         _check_settings(experiment, out, store, pairs, request.stage)
+        check_people(experiment, store)
         dry_run(experiment, out, store, pairs, request.store is None, finished, request.stage)
         return
     now = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))

@@ -119,7 +119,7 @@ class MaskedEncoder(nn.Module):
         self.stem = STEMS.build(config.stem, config.stem_options, self.patch, self.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, self.dim))
         self.register_buffer("pos_embed", build_sincos2d_pos_embed([grid, grid], self.dim)[None])  # (1, N, D)
-        rates = torch.linspace(0, config.drop_path, self.depth).tolist()
+        rates = torch.linspace(0, config.drop_path, self.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(
             Block(self.dim, self.heads, 4, qkv_bias=True, drop_path=rate) for rate in rates
         )
