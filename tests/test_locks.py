@@ -130,7 +130,16 @@ def test_a_stage_and_a_fold_are_one_command_s(
         assert fau_mae(*fit_line("pretrain", tiny_store, stage)) == 2
         assert f"{stage} is being written" in capsys.readouterr().err
     assert not stage.exists()
-    line = ["run", "quickstart", "--store", tiny_store.path, "--out", tmp_path / "run", "--set", "data.grid=4"]
+    line = [
+        "run",
+        "quickstart",
+        "--store",
+        tiny_store.path,
+        "--out",
+        tmp_path / "run",
+        "--set",
+        "data.grid=4",
+    ]
     with another_command(tmp_path / "run" / "fold1-seed0", "run"):
         assert fau_mae(*line) == 2
         assert "fold1-seed0 is being written" in capsys.readouterr().err

@@ -148,7 +148,7 @@ def test_what_does_not_go_together_is_one_line(
     for others in ((tiny_store,), (strangers, strangers)):
         with pytest.raises(UserError, match="given twice, or is the labelled store itself"):
             module(tiny_store, *others)
-    store = ["run", "quickstart", "--store", tiny_store.path, "--out", "r", "--set"]
+    store = ["run", "quickstart", "--store", tiny_store.path, "--out", "r", "--set", "data.grid=4"]
     for more, words in (
         (["data.unlabelled=[nowhere]"], "nowhere is not a store"),
         ([f"teacher.data.unlabelled=[{strangers.path}]"], "no stage reads: set data.labels.with_unlabelled"),
