@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/fau-mae run quickstart
 
-# The weights that come with the package: hours on a CPU. PHOTOS=stores/a,stores/b: stores of photographs to read too.
+# The weights that come with the package: an hour and a quarter on a CPU core. PHOTOS=stores/a,stores/b: stores of photographs to read too.
 foundation: setup
 	$(BIN)/fau-mae run foundation $(if $(PHOTOS),--set 'data.unlabelled=[$(PHOTOS)]')
 	$(BIN)/fau-mae save runs/foundation --half --out fau_mae/weights/shipped
