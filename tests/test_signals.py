@@ -79,6 +79,18 @@ def test_occlude_leaves_nothing(tmp_path: Path, signum: int, code: int) -> None:
 
 
 @pytest.mark.parametrize(("signum", "code"), BOTH)
+def test_report_leaves_nothing(
+    tmp_path: Path, report_experiments: list[Path], signum: int, code: int
+) -> None:
+    """From the moment on at which it holds its output."""
+    begun = lambda: list(tmp_path.glob("pages/.*"))  # noqa: E731
+    line = ["report", *report_experiments, "--out", "pages/page.html"]
+    status, _, err = stopped(tmp_path, line, signum, begun)
+    assert status == code and one_line(err) == f"fau-mae: stopped by {signum.name}"
+    assert not (tmp_path / "pages").exists()
+
+
+@pytest.mark.parametrize(("signum", "code"), BOTH)
 def test_detect_leaves_nothing(tmp_path: Path, teacher: Path, signum: int, code: int) -> None:
     pictures(tmp_path / "faces", 300)
     begun = lambda: list(tmp_path.glob("new/.*/*.png"))  # noqa: E731
