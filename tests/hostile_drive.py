@@ -28,7 +28,7 @@ from skimage.data import astronaut
 from data_modules.errors import PART
 from data_modules.stores.store import FaceStore
 from fau_mae.run_folder import FINISHED, RunMemory, write_memory
-from fau_mae.runs.runner import Request
+from fau_mae.runs.request import Request
 
 SECONDS = 20
 # Bytes more than there are: what reads an endless device meets its end before the machine.

@@ -35,6 +35,7 @@ FLOORS = {
         {"evaluation", "inference"},
         {"reports"},
         {"runs"},
+        {"engines"},
         {"sweeps"},
         {"commands"},
         {"cli"},

@@ -17,7 +17,7 @@ from data_modules.stores.store import FaceStore, encode_image
 from data_modules.synthetic import to_render
 from fau_mae.run_folder import RunMemory, write_memory
 from fau_mae.runs.experiment import built_in, load_experiment
-from fau_mae.runs.runner import Request
+from fau_mae.runs.request import Request
 from fau_mae.weights import shipped
 from fau_mae.weights.checkpoints import read_own
 

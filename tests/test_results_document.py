@@ -13,7 +13,7 @@ from fau_mae.evaluation import comparison
 from fau_mae.evaluation.curves import Curves, Interval, MethodKey, interval
 from fau_mae.evaluation.scored_run import read_run
 from fau_mae.run_folder import RunMemory, write_memory
-from fau_mae.runs.runner import Request
+from fau_mae.runs.request import Request
 
 STUDENT = MethodKey("student", "oracle")
 ABLATIONS = ("harmful", "harmless")

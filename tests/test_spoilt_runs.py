@@ -10,7 +10,7 @@ from fixtures_damage import DAMAGES
 from fixtures_results import write_experiment
 
 from fau_mae.run_folder import RunMemory, write_memory
-from fau_mae.runs.runner import Request
+from fau_mae.runs.request import Request
 
 FauMae = Callable[..., int]
 COMMANDS = {

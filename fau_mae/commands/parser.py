@@ -4,6 +4,7 @@ A subcommand's file imports what it runs inside the function that runs it: help 
 """
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,22 @@ def share(text: str) -> float:
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{cut(text)} is no number from 0 to 1")
     return number
+
+
+def number(least: float = -math.inf, above: float = -math.inf) -> Callable[[str], float]:
+    """An option's type: a finite number from `least` on, above `above`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (least <= value < math.inf and value > above):
+            words = f"from {least:g} on" if above == -math.inf else f"above {above:g}"
+            raise argparse.ArgumentTypeError(f"{cut(text)} is no number {words}")
+        return value
+
+    return read
 
 
 def plain_text(text: str) -> str:

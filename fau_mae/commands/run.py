@@ -1,9 +1,15 @@
 """`fau-mae run`: all stages of an experiment, or one of them, then the occlusion ladder and the report."""
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fau_mae.commands.parser import Commands, add_command, numbers
+from data_modules.errors import UserError
+from fau_mae.commands.parser import Commands, add_command, number, numbers, plain_name, whole
+
+if TYPE_CHECKING:
+    from fau_mae.runs.runner import Engine
 
 
 def add(commands: Commands) -> None:
@@ -36,17 +42,53 @@ def add(commands: Commands) -> None:
     )
     run.add_argument("--ablate", action="store_true", help="train and test the experiment's ablations too")
     run.add_argument(
-        "--stage", default=None, help="train this stage alone; what it takes must be trained already"
+        "--stage",
+        default=None,
+        help="do this stage alone, or `ladder`; what it takes must be trained already",
     )
     run.add_argument(
         "--dry-run",
         action="store_true",
-        help="print what is done, what would resume, and each stage's command",
+        help="print what is done, what would resume, and each step's command",
+    )
+    run.add_argument(
+        "--format", choices=("text", "json"), default="text", help="of --dry-run: json is the graph of steps"
+    )
+    _add_engines(run)
+
+
+def _add_engines(run: argparse.ArgumentParser) -> None:
+    engines = run.add_argument_group(
+        "engines", "who does the steps; without one, this process, one after the other"
+    )
+    engines.add_argument(
+        "--engine", choices=("ray",), default=None, help="ray: as many at once as there is room for"
+    )
+    engines.add_argument(
+        "--jobs", type=whole(1, 10_000), default=None, help="Ray on this machine, so many steps at once"
+    )
+    engines.add_argument(
+        "--address",
+        type=plain_name,
+        default=None,
+        help="of a Ray cluster, or auto (default: this machine alone)",
+    )
+    engines.add_argument(
+        "--cpus-per-stage",
+        type=number(above=0),
+        default=None,
+        help="cores of one step, and its threads (default: 1)",
+    )
+    engines.add_argument(
+        "--gpus-per-stage",
+        type=number(least=0),
+        default=None,
+        help="such as 0.5, or 4 with --set trainer.devices=4 (default: the stage's devices, where there are GPUs)",
     )
 
 
 def _run(options: argparse.Namespace) -> None:
-    from fau_mae.runs.runner import Request, run_experiment
+    from fau_mae.runs.request import Request
 
     request = Request(
         options.experiment,
@@ -60,4 +102,37 @@ def _run(options: argparse.Namespace) -> None:
         ablate=options.ablate,
         stage=options.stage,
     )
-    run_experiment(request, dry=options.dry_run)
+    _check_engine(options)
+    if options.dry_run:
+        from fau_mae.runs.runner import show_run
+
+        show_run(request, as_text=options.format == "text")
+        return
+    from fau_mae.runs.runner import run_experiment
+
+    run_experiment(request, _on_ray(options) if options.engine or options.jobs else None)
+
+
+def _check_engine(options: argparse.Namespace) -> None:
+    """Refuse options that would say nothing."""
+    if options.format != "text" and not options.dry_run:
+        raise UserError(f"--format {options.format} is of --dry-run: add that")
+    if options.jobs is not None and options.address is not None:
+        raise UserError(
+            "--jobs is of this machine alone: with --address, as many at once as the cluster holds"
+        )
+    if options.engine is None and options.jobs is None:
+        for name in ("address", "cpus_per_stage", "gpus_per_stage"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} needs --engine ray or --jobs N")
+
+
+def _on_ray(options: argparse.Namespace) -> "Engine":
+    try:
+        from fau_mae.engines.ray_engine import Resources, run_on_ray
+    except ImportError as error:
+        raise UserError(
+            f"--engine ray and --jobs need Ray ({error}): pip install 'fau-mae[ray]', or leave them out"
+        ) from error
+    cpus = 1 if options.cpus_per_stage is None else options.cpus_per_stage
+    return partial(run_on_ray, Resources(options.address, options.jobs, cpus, options.gpus_per_stage))

@@ -1,13 +1,12 @@
 """What a run consists of: its stages, the command line of each, and which of them are done.
 
-plan_stages(experiment, run folder, store, fold, seed) -> [StagePlan, …]      dry_run(…) prints all of them
+plan_stages(experiment, run folder, store, fold, seed) -> [StagePlan, …]      the whole of a run: graph.py
 
 The line of a stage names its settings as EXPERIMENT/STAGE, which `fau-mae fit --config` looks up as `complete` does,
 and says the rest in options: where things lie, which fold, which seed, which weights it starts from.
 """
 
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from data_modules.errors import UserError
 from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint, targets_folder
 from fau_mae.runs.config_files import merge, nested, read_config
 from fau_mae.runs.experiment import PRETRAIN, Experiment, Stage, find_experiment, load_experiment
-from fau_mae.runs.made_by import is_made
 from fau_mae.runs.overrides import effective
 from fau_mae.runs.schema import nearest
 
@@ -160,43 +158,3 @@ def prepare_line(options: dict[str, Any], store: Path) -> list[str]:
             continue
         line += [flag] if value is True else [flag, *map(str, value if isinstance(value, list) else [value])]
     return line
-
-
-def ladder_state(experiment: Experiment, folder: Path) -> str:
-    """How far the occlusion ladder of one fold and seed is."""
-    if is_made(folder, experiment):
-        return "done"
-    files = sum(path.parent.name != "regions" for path in folder.glob("predictions/*/*/*.parquet"))
-    return f"begun, {files} prediction files are there" if files else "to do"
-
-
-def dry_run(
-    experiment: Experiment,
-    out: Path,
-    store: Path,
-    pairs: list[tuple[int, int]],
-    prepares: bool,
-    finished: bool,
-    stage: str | None = None,
-) -> None:
-    """Print every step with its state and the line that does it; nothing is read but what is there, nothing written."""
-    names = [stage] if stage else list(experiment.trained())
-    print(f"{experiment.name}: {len(names)} stages × {len(pairs)} folds and seeds, in {out}")
-    made = (store / "store.json").exists()
-    print(f"store {store}: {'done' if made else 'to do' if prepares else 'given, but not there'}")
-    if prepares:
-        print(f"    fau-mae {shlex.join(prepare_line(experiment.prepare, store))}")
-    for fold, seed in pairs:
-        for name in names:
-            plan = plan_stage(experiment, name, out, store, fold, seed)
-            print(f"{plan.folder.parent.name} {name}: {plan.state}")
-            print(f"    fau-mae {shlex.join(plan.line)}")
-        if not stage:
-            folder = fold_folder(out, fold, seed)
-            print(f"{folder.name} occlusion ladder: {ladder_state(experiment, folder)}")
-    if stage:
-        return
-    print(f"results and report: {'done' if finished else 'to do'}")
-    print(
-        "the ladder and the results are made by the same `fau-mae run` without --dry-run, once stages are done"
-    )

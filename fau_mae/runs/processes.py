@@ -4,9 +4,11 @@ import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from data_modules.errors import Stopped
+from data_modules.files import open_log
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -32,3 +34,22 @@ def run_to_its_end(command: Sequence[str]) -> int:
         except BaseException:
             training.kill()
             raise
+
+
+def start_logged(
+    line: Sequence[str], log: Path, cwd: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start `fau-mae LINE` in a session of its own; all it says is added to `log`, its command line first."""
+    with open_log(log) as file:
+        print("$ fau-mae", *line, file=file, flush=True)
+        return subprocess.Popen(
+            [sys.executable, "-m", "fau_mae.cli", *line],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=cwd,
+            # Whatever the terminal's encoding is.
+            env={**environment, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )

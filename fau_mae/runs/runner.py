@@ -6,100 +6,194 @@ or other methods cost their own predictions alone.
 """
 
 import dataclasses
-import shlex
-import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.errors import Stopped, UserError
-from data_modules.files import check_file, remove_folder
+from data_modules.errors import UserError
+from data_modules.files import check_file
 from data_modules.locks import locked
-from fau_mae.run_folder import (
-    FINISHED,
-    RunMemory,
-    fold_folder,
-    last_checkpoint,
-    read_metrics,
-    targets_folder,
-    trained_with,
-    write_memory,
-)
+from fau_mae.run_folder import FINISHED, RunMemory, fold_folder, read_metrics, write_memory
 from fau_mae.runs import schema
 from fau_mae.runs.experiment import Experiment, load_experiment, started_from
-from fau_mae.runs.made_by import keep_what_fits, stands
+from fau_mae.runs.graph import RESULTS, STORE, Step, as_json, print_steps, steps_of
+from fau_mae.runs.made_by import stands
 from fau_mae.runs.memory import remembered, tested_of, training_of
 from fau_mae.runs.overrides import effective, with_overrides
-from fau_mae.runs.plan import StagePlan, dry_run, plan_stage, plan_stages
-from fau_mae.runs.processes import run_to_its_end
+from fau_mae.runs.plan import plan_stage, plan_stages
+from fau_mae.runs.request import LADDER, Request
+from fau_mae.runs.steps import train, walk
 
 PUBLISHED_FOLDS = 3  # of BP4D and DISFA
+# Does stages and ladders of a run in this folder, each after those that it waits for. Raises `UserError` if one failed.
+Engine = Callable[[Path, Sequence[Step]], None]
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `fau-mae run` was asked for.
+class Run:
+    """A request that was looked at: its experiment as asked for, where it lies, what there is to do.
 
-    `experiment`: a built-in name or a folder. `out`: the run's folder, `runs/NAME` by default. `store`: one that is
-    there already, instead of preparing it. `folds`, `seeds`: instead of the experiment's own. `overrides`: `--set`
-    texts. `root`: raw files of a licensed data set. `mae`: weights that stand in for the pre-training stage. `ablate`:
-    train and test the ablations too. `stage`: this one alone.
+    `memory`: what `run.json` is to say. `sums_up`: what it says beside that once the tables are made. `finished`:
+    whether they are.
     """
 
-    experiment: str
-    out: Path | None = None
-    store: Path | None = None
-    folds: list[int] | None = None
-    seeds: list[int] | None = None
-    overrides: list[str] = field(default_factory=list)
-    root: Path | None = None
-    mae: Path | None = None
-    ablate: bool = False
-    stage: str | None = None
+    request: Request
+    experiment: Experiment
+    out: Path
+    store: Path
+    pairs: list[tuple[int, int]]
+    memory: RunMemory
+    sums_up: dict[str, Any]
+    finished: bool
 
-    def given(self) -> dict[str, Any]:
-        """The command line as it was typed, for `run.json`; `--stage` is a step of the same run."""
-        values = dataclasses.asdict(self)
-        del values["out"], values["stage"]
-        values["set"] = values.pop("overrides")
-        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+    def steps(self) -> list[Step]:
+        """The graph, done steps and all."""
+        return steps_of(self.experiment, self.request, self.out, self.store, self.pairs, self.finished)
 
 
-def run_experiment(request: Request, dry: bool = False) -> None:
-    """Do what is not done yet of an experiment, then print the tables and where the report lies.
-
-    With `dry`, print what there is to do and how, and do nothing. Raises `UserError` before any work for whatever
-    could be found wrong only after it.
-    """
+def look_at(request: Request) -> Run:
+    """Raises `UserError` for what can be seen to be wrong before any settings are tried."""
     experiment = _experiment(request)
     out = request.out or Path("runs") / experiment.name
     store = request.store or out / "store"
     pairs = [(fold, seed) for fold in experiment.folds for seed in experiment.seeds]
     _check_folds(experiment, store)
     training, tested = training_of(experiment, request.store), tested_of(experiment)
-    memory = remembered(out, experiment, training)
+    before = remembered(out, experiment, training)
     ablated = sorted(experiment.ablations) if request.ablate else []
     sums_up = {"done": [list(pair) for pair in pairs], "ablated": ablated}
-    finished = memory is not None and all(
-        getattr(memory, key) == value for key, value in (sums_up | {"tested": tested}).items()
+    finished = before is not None and all(
+        getattr(before, key) == value for key, value in (sums_up | {"tested": tested}).items()
     )
-    finished = finished and stands(out)
-    if dry:
-        from fau_mae.runs.people import check_people
+    memory = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))
+    if request.stage and before is not None and before.tested == tested:  # a step of the same run
+        memory = dataclasses.replace(memory, done=before.done, ablated=before.ablated, given=before.given)
+    return Run(request, experiment, out, store, pairs, memory, sums_up, finished and stands(out))
 
-        _check_settings(experiment, out, store, pairs, request.stage)
-        check_people(experiment, store)
-        dry_run(experiment, out, store, pairs, request.store is None, finished, request.stage)
-        return
-    now = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))
+
+def show_run(request: Request, as_text: bool) -> None:
+    """Print what there is to do and how, as text or as JSON, and do nothing. Raises `UserError` as a run would."""
+    from fau_mae.runs.people import check_people
+
+    run = look_at(request)
+    if request.stage != LADDER:
+        _check_settings(run)
+    check_people(run.experiment, run.store)
+    name, steps = run.experiment.name, run.steps()
+    if as_text:
+        print_steps(name, run.out, run.store, steps, given=request.store is not None)
+    else:
+        print(as_json(name, run.out, run.store, steps))
+
+
+def run_experiment(request: Request, engine: Engine | None = None) -> None:
+    """Do what is not done yet of an experiment, then print the tables and where the report lies.
+
+    `engine`: who does stages and ladders; None = this process, one after the other. Raises `UserError` before any work
+    for whatever could be found wrong only after it.
+    """
+    from fau_mae import tracking
+
+    run = look_at(request)
     if request.stage:
-        same = memory is not None and memory.tested == tested
-        kept: dict[str, Any] = {}
-        if memory is not None and same:
-            kept = {"done": memory.done, "ablated": memory.ablated, "given": memory.given}
-        _train_alone(experiment, request.stage, out, store, pairs, dataclasses.replace(now, **kept))
+        begin(run)
+        _prepare(run)
+        _do_stage(run, engine)
+        if line := tracking.sync_line(run.out):
+            print(line)
+    else:
+        _do_all(run, engine)
+
+
+def begin(run: Run) -> None:
+    """Try everything that could be found wrong only after hours of work, then note down what the run is asked for."""
+    from fau_mae.runs.people import check_people
+    from fau_mae.runs.summary import OUTPUTS
+
+    if not run.request.stage:
+        for name in OUTPUTS:
+            check_file(run.out / name)
+    else:
+        _check_taken(run)
+    _check_source(run)
+    if run.request.stage != LADDER:
+        _check_settings(run)
+    check_people(run.experiment, run.store)
+    with locked(run.out, wait=True):
+        write_memory(run.out, run.memory)
+
+
+def _do_all(run: Run, engine: Engine | None) -> None:
+    """Everything that is not done, then the tables."""
+    from fau_mae import tracking
+    from fau_mae.runs.summary import print_tables, summarise
+
+    agent = tracking.take_agent_run()
+    if run.finished:
+        print(f"{run.experiment.name}: everything is done already")
+    else:
+        begin(run)
+        _prepare(run)
+        if engine is None:
+            for fold, seed in run.pairs:
+                with locked(fold_folder(run.out, fold, seed)):
+                    for stage in plan_stages(run.experiment, run.out, run.store, fold, seed):
+                        train(stage)
+                    walk(run.experiment, run.out, fold, seed)
+        else:
+            _with_engine(run, engine)
+        with locked(run.out, wait=True):
+            summarise(run.experiment, run.out, run.pairs)
+            write_memory(run.out, dataclasses.replace(run.memory, **run.sums_up))
+    print_tables(run.out)
+    if agent:
+        tracking.log_to_agent_run(agent, run.out, read_metrics(run.out))
+    if line := tracking.sync_line(run.out):
+        print(line)
+
+
+def _do_stage(run: Run, engine: Engine | None) -> None:
+    """`--stage`: that one of every fold and seed."""
+    if engine is not None:
+        _with_engine(run, engine)
         return
-    _do_all(experiment, out, store, pairs, None if finished else now, sums_up)
+    name = str(run.request.stage)
+    for fold, seed in run.pairs:
+        if name == LADDER:
+            walk(run.experiment, run.out, fold, seed)
+            continue
+        plan = plan_stage(run.experiment, name, run.out, run.store, fold, seed)
+        if plan.is_done:
+            print(f"{plan.folder.parent.name}: {name} is done already")
+        with locked(plan.folder.parent):
+            train(plan)
+
+
+def _with_engine(run: Run, engine: Engine) -> None:
+    with ExitStack() as held:
+        for fold, seed in run.pairs:
+            held.enter_context(locked(fold_folder(run.out, fold, seed)))
+        engine(run.out, [step for step in run.steps() if step.name not in (STORE, RESULTS)])
+
+
+def _check_taken(run: Run) -> None:
+    """Refuse a stage, or the ladder, of which something that it takes is not trained."""
+    experiment, name = run.experiment, str(run.request.stage)
+    for fold, seed in run.pairs:
+        folder = fold_folder(run.out, fold, seed)
+        if name == LADDER:
+            takes = {source: folder / source for source in experiment.trained()}
+        else:
+            plan = plan_stage(experiment, name, run.out, run.store, fold, seed)
+            takes = {} if plan.is_done else plan.takes
+        for source, place in takes.items():
+            if not (place / FINISHED).exists():
+                raise UserError(
+                    f"{name} takes {source}, which is not trained in {folder}: first "
+                    f"`fau-mae run {experiment.reference} --stage {source}`, with the same options"
+                )
 
 
 def _experiment(request: Request) -> Experiment:
@@ -117,7 +211,7 @@ def _experiment(request: Request) -> Experiment:
         experiment = started_from(experiment, request.mae)
     if request.root is not None:
         experiment.prepare["root"] = str(request.root)
-    known = experiment.every_stage()
+    known = [*experiment.every_stage(), LADDER]
     if request.stage is not None and request.stage not in known:
         nearest = schema.nearest(request.stage, known)
         raise UserError(
@@ -141,96 +235,20 @@ def _check_folds(experiment: Experiment, store: Path) -> None:
         raise UserError(f"folds: {max(experiment.folds)} does not exist: there are folds 1 to {count}")
 
 
-def _do_all(
-    experiment: Experiment,
-    out: Path,
-    store: Path,
-    pairs: list[tuple[int, int]],
-    now: RunMemory | None,
-    sums_up: dict[str, Any],
-) -> None:
-    """Everything that is not done, then the tables; `now` is None where all is done."""
-    from fau_mae import tracking
-    from fau_mae.runs.people import check_people
-    from fau_mae.runs.summary import OUTPUTS, print_tables, summarise
-
-    agent = tracking.take_agent_run()
-    if now is None:
-        print(f"{experiment.name}: everything is done already")
-    else:
-        for name in OUTPUTS:
-            check_file(out / name)
-        _check_source(experiment, out, store)
-        _check_settings(experiment, out, store, pairs)
-        check_people(experiment, store)
-        with locked(out, wait=True):
-            write_memory(out, now)
-        _prepare(experiment, out, store)
-        for fold, seed in pairs:
-            with locked(fold_folder(out, fold, seed)):
-                for stage in plan_stages(experiment, out, store, fold, seed):
-                    _train(stage)
-                remove_folder(targets_folder(out, fold, seed))
-                _test(experiment, fold_folder(out, fold, seed))
-        with locked(out, wait=True):
-            summarise(experiment, out, pairs)
-            write_memory(out, dataclasses.replace(now, **sums_up))
-    print_tables(out)
-    if agent:
-        tracking.log_to_agent_run(agent, out, read_metrics(out))
-    if line := tracking.sync_line(out):
-        print(line)
-
-
-def _train_alone(
-    experiment: Experiment,
-    name: str,
-    out: Path,
-    store: Path,
-    pairs: list[tuple[int, int]],
-    now: RunMemory,
-) -> None:
-    """`--stage`: that one of every fold and seed. Raises `UserError` where what it takes is not trained."""
-    from fau_mae import tracking
-    from fau_mae.runs.people import check_people
-
-    plans = [plan_stage(experiment, name, out, store, fold, seed) for fold, seed in pairs]
-    for plan in plans:
-        for source, folder in plan.takes.items():
-            if not plan.is_done and not (folder / FINISHED).exists():
-                raise UserError(
-                    f"{name} takes {source}, which is not trained in {folder.parent}: first "
-                    f"`fau-mae run {experiment.reference} --stage {source}`, with the same options"
-                )
-    _check_source(experiment, out, store)
-    _check_settings(experiment, out, store, pairs, name)
-    check_people(experiment, store)
-    with locked(out, wait=True):
-        write_memory(out, now)
-    _prepare(experiment, out, store)
-    for plan in plans:
-        if plan.is_done:
-            print(f"{plan.folder.parent.name}: {name} is done already")
-        with locked(plan.folder.parent):
-            _train(plan)
-    if line := tracking.sync_line(out):
-        print(line)
-
-
-def _check_source(experiment: Experiment, out: Path, store: Path) -> None:
+def _check_source(run: Run) -> None:
     """Refuse a store that is neither there nor can be made."""
-    if (store / "store.json").exists():
+    if (run.store / "store.json").exists():
         return
-    if store != out / "store":
-        raise UserError(f"--store {store} holds no store: `fau-mae prepare` makes one")
-    source = experiment.prepare["source"]
-    if source != "synthetic" and "root" not in experiment.prepare:
-        raise UserError(f"--root is missing: the folder of {source}'s raw files, which {store} is made from")
+    if run.store != run.out / "store":
+        raise UserError(f"--store {run.store} holds no store: `fau-mae prepare` makes one")
+    prepare = run.experiment.prepare
+    if prepare["source"] != "synthetic" and "root" not in prepare:
+        raise UserError(
+            f"--root is missing: the folder of {prepare['source']}'s raw files, which {run.store} is made from"
+        )
 
 
-def _check_settings(
-    experiment: Experiment, out: Path, store: Path, pairs: list[tuple[int, int]], only: str | None = None
-) -> None:
+def _check_settings(run: Run) -> None:
     """Try the settings of every stage that is to be trained, before hours of work; raises `UserError`.
 
     All stages in the first fold, and in each further fold the one that makes the first method: people and labels are
@@ -238,84 +256,28 @@ def _check_settings(
     """
     from fau_mae.runs.lightning_cli import check_line
 
-    names = [only] if only else list(experiment.trained())
-    for place, fold in enumerate(dict.fromkeys(fold for fold, _ in pairs)):
-        for name in names if not place or only else [experiment.first_stage()]:
-            plan = plan_stage(experiment, name, out, store, fold, pairs[0][1])
+    only = run.request.stage
+    names = [only] if only else list(run.experiment.trained())
+    for place, fold in enumerate(dict.fromkeys(fold for fold, _ in run.pairs)):
+        for name in names if not place or only else [run.experiment.first_stage()]:
+            plan = plan_stage(run.experiment, name, run.out, run.store, fold, run.pairs[0][1])
             if not plan.is_done:
                 check_line(plan.line)
 
 
-def _prepare(experiment: Experiment, out: Path, store: Path) -> None:
+def _prepare(run: Run) -> None:
     """The store, unless one was given or is there."""
     from data_modules import prepare
     from fau_mae.runs.people import check_people
 
-    if store != out / "store" or (store / "store.json").exists():
+    store = run.store
+    if store != run.out / "store" or (store / "store.json").exists():
         return
-    options = dict(experiment.prepare)
+    options = dict(run.experiment.prepare)
     source = options.pop("source")
     with locked(store, wait=True):
         if (store / "store.json").exists():  # another run made it meanwhile
             return
         print(f"prepare: {source} -> {store}", flush=True)
         prepare.prepare(source, store, options)
-    check_people(experiment, store)  # who they are is known only now, unless they were rendered
-
-
-def _train(stage: StagePlan) -> None:
-    if not stage.is_done:
-        print(f"{stage.folder.parent.name}: {stage.name}\n  fau-mae {shlex.join(stage.line)}", flush=True)
-        _launch(stage)
-        if not stage.is_done:
-            raise UserError(
-                f"{stage.folder} was not trained in earnest: see what --set says of it (fast_dev_run, limits of 0)"
-            )
-
-
-def _launch(stage: StagePlan) -> None:
-    """Train in this process, or in one of its own where Lightning starts more, which repeat their command line."""
-    if stage.needs_processes:
-        code = run_to_its_end([sys.executable, "-m", "fau_mae.cli", *stage.line])
-        if code > 128:
-            raise Stopped(code - 128)
-        if code:
-            raise UserError(f"the stage ended with exit code {code}; its own message is above")
-    else:
-        from fau_mae.runs.lightning_cli import run_lightning
-
-        run_lightning(stage.line)
-
-
-def _test(experiment: Experiment, folder: Path) -> None:
-    """Predictions of every method on every rung of the ladder, on the faces the first method's stage was set up for."""
-    import torch
-
-    from data_modules.face_data import FaceDataModule
-    from data_modules.occlusion.config import OcclusionConfig
-    from fau_mae.evaluation import methods as makers
-    from fau_mae.evaluation.ladder import rungs, walk_ladder
-
-    trained = trained_with(folder / experiment.first_stage())
-    data = FaceDataModule.from_settings(trained, occlusion=OcclusionConfig(fill=experiment.ladder["fill"]))
-    keep_what_fits(folder, experiment, data)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    methods = []
-    for name, method in experiment.compared().items():
-        for severity, stage in method.get("at", {}).items():
-            one = makers.au_method(name, last_checkpoint(folder / stage), data.aus, device)
-            methods.append(one._replace(severity=severity))
-        if "reads_with" in method:
-            reader = last_checkpoint(folder / method["reads_with"])
-            if mae := method.get("fills_with"):
-                filler = last_checkpoint(folder / mae)
-                methods.append(makers.reconstruct_method(name, reader, filler, data.aus, device))
-            else:
-                methods.append(makers.au_method(name, reader, data.aus, device))
-    specs = rungs(experiment.ladder["kinds"], experiment.ladder["severities"])
-    print(f"{folder.name}: occlusion ladder, {len(methods)} methods × {len(specs)} occlusions", flush=True)
-    detector = experiment.ladder.get("detector")
-    estimate = makers.fitting_detector(last_checkpoint(folder / detector), data) if detector else None
-    if estimate:
-        methods = makers.with_blind(methods, leave_out=experiment.ablations)
-    walk_ladder(methods, data, specs, folder, estimate)
+    check_people(run.experiment, store)  # who they are is known only now, unless they were rendered

@@ -18,6 +18,7 @@ STAGE_KEYS = ("like", "config", "set", "by_hand", *WIRES)
 METHOD_KEYS = ("reads_with", "fills_with", "at")
 LADDER_KEYS = ("kinds", "severities", "fill", "thresholds", "detector")
 LARGEST_SEED = 2**32 - 1  # numpy takes no other
+_TAKEN = ("ladder", "predictions", "evaluate", "targets")  # beside stages in the folder of a fold
 THRESHOLD_RULES = ("by_visibility", "clean", "fixed")
 
 
@@ -52,6 +53,10 @@ def checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
             for name, e in entries.items()
             if e is not None
         }
+        for name in set(values[key]) & set(_TAKEN):
+            raise UserError(
+                f"{path}: {key}.{name}: that name is taken by another step of a run; choose another"
+            )
     if both := set(values["stages"]) & set(values["ablations"]):
         raise UserError(f"{path}: {min(both)} is both a stage and an ablation")
     if not isinstance(values["methods"], dict) or not values["methods"]:

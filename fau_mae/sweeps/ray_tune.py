@@ -8,15 +8,12 @@ before and end at once, so that Optuna and ASHA know of them, and a half-trained
 import logging
 import os
 import shutil
-import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray is imported: nothing is sent anywhere
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # the trial folders are the record
 os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours: Tune would end as if all had been done
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the lines are ours
@@ -30,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from data_modules.errors import UserError
-from fau_mae.signals import STOPS
+from fau_mae.engines.cluster import cluster
 from fau_mae.sweeps import sweep_file
 from fau_mae.sweeps.distributions import Choices, Distribution
 from fau_mae.sweeps.sweep_file import Sweep, Trial
@@ -38,7 +35,6 @@ from fau_mae.sweeps.trials import TrialProcess
 
 NOTES = ".ray-tune"  # folder of Tune's own notes in that of the sweep: nothing reads them
 SCORE, EPOCH = "score", "epoch"  # what a trial reports to Tune
-_LONGEST_FOLDER = 30  # bytes; Ray adds some 70
 LONG = 1_000_000  # more epochs than any training has: hyperband's rungs have no upper end in W&B
 
 
@@ -51,7 +47,10 @@ def run_trials(sweep: Sweep, address: str | None, cpus: float, gpus: float | Non
         cpus, gpus: of one trial; gpus None = one if the cluster has any.
         evaluate: whether a trial of one stage is followed by the occlusion ladder.
     """
-    with _cluster(address), _own_notes(sweep.folder / NOTES):
+    with cluster(address), _own_notes(sweep.folder / NOTES):
+        logging.getLogger("ray.tune").setLevel(
+            logging.CRITICAL
+        )  # what went wrong stands in the trial's log.txt
         there = ray.cluster_resources()
         if gpus is None:
             gpus = 1 if there.get("GPU") else 0
@@ -89,53 +88,6 @@ def _own_notes(folder: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
-    """Connected to a cluster, or to one of our own that ends with the block and leaves nothing behind."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong stands in the trial's log.txt
-    ours = {signum: signal.getsignal(signum) for signum in STOPS}
-    with tempfile.TemporaryDirectory(
-        prefix="fau-", dir=_short_folder(), ignore_cleanup_errors=True
-    ) as scratch:
-        try:
-            if address is not None:
-                ray.init(address, **quiet)
-            else:
-                with _temporary_folder(scratch):
-                    ray.init(
-                        include_dashboard=False, _temp_dir=scratch, object_store_memory=100 * 2**20, **quiet
-                    )
-            for signum, handler in ours.items():
-                signal.signal(signum, handler)  # Ray sets its own, which abort
-            yield
-        except (ConnectionError, ValueError) as error:
-            if ray.is_initialized():
-                raise
-            raise UserError(f"Ray does not start: {str(error).strip().partition(chr(10))[0]}") from error
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _temporary_folder(folder: str) -> Iterator[None]:
-    """For processes started in the block, and theirs: what a killed trial leaves there goes with `folder`."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = folder
-    try:
-        yield
-    finally:
-        os.environ.pop("TMPDIR")
-        if before is not None:
-            os.environ["TMPDIR"] = before
-
-
-def _short_folder() -> str | None:
-    """For Ray's sockets, whose whole path may have 107 bytes: the temporary folder, unless its own is long."""
-    usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) <= _LONGEST_FOLDER or not Path("/tmp").is_dir() else "/tmp"
 
 
 def _plan(sweep: Sweep) -> tuple[int, dict[str, Any], OptunaSearch | None]:

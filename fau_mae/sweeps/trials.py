@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_modules.files import open_log, read_yaml
+from data_modules.files import read_yaml
 from fau_mae.run_folder import FINISHED, last_checkpoint, read_metrics, trained_with
-from fau_mae.runs.processes import die_with_parent
+from fau_mae.runs.processes import start_logged
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trial, trial_words
 
 _NOT_OURS = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # of an agent around the sweep
@@ -105,21 +104,9 @@ class TrialProcess:
 
     def _launch(self, words: list[str]) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
-        environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"  # log.txt, whatever the terminal's
         environment["WANDB_RUN_GROUP"] = self._sweep.name
         environment["FAU_MAE_TRIAL"] = f"{self._sweep.name}/{self._trial.name}"  # see tracking.py
-        with open_log(self._trial.folder / "log.txt") as log:
-            print("$ fau-mae", *words, file=log, flush=True)
-            return subprocess.Popen(
-                [sys.executable, "-m", "fau_mae.cli", *words],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=self._cwd,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
+        return start_logged(words, self._trial.folder / "log.txt", self._cwd, environment)
 
     def _fail(self, reason: str) -> None:
         self._note("failed", self.values())
