@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import TINY, refused
@@ -28,8 +30,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment of two stages and one method, in two folds."""
     folder = tmp_path_factory.mktemp("small") / "small"
     folder.mkdir()
-    none = {name: None for name in ("augmented", "dropped", "student")}
-    values: dict[str, Any] = {"base": "quickstart", "folds": [1, 2], "stages": none}
+    none = dict.fromkeys(("augmented", "dropped", "student"))
+    values: dict[str, Any] = {"base": "quickstart/experiment.yaml", "folds": [1, 2], "stages": none}
     values |= {"methods": none, "ladder": {"kinds": ["patches"], "severities": [0.5]}}
     (folder / "experiment.yaml").write_text(yaml.safe_dump(values))
     return folder
@@ -110,8 +112,8 @@ def test_two_runs_of_different_folds_share_a_folder(
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--address", "auto"], "--address needs --engine ray or --jobs N"),
-        (["--cpus-per-stage", "2"], "--cpus-per-stage needs --engine ray"),
+        (["--address", "auto"], "--address needs --engine ray"),
+        (["--cpus-per-stage", "2"], "--cpus-per-stage needs --engine ray or --engine slurm"),
         (["--engine", "ray", "--jobs", "2", "--address", "auto"], "--jobs is of this machine alone"),
         (["--format", "json"], "--format json is of --dry-run"),
         (["--jobs", "2", "--gpus-per-stage", "4"], "trains on 1: add --set trainer.devices=4"),
@@ -137,7 +139,7 @@ def test_without_ray_one_line_says_how_to_get_it(
 
 def test_a_stage_may_not_have_the_ladder_s_name(fau_mae: FauMae, tmp_path: Path, capsys) -> None:
     (tmp_path / "mine").mkdir()
-    text = "base: quickstart\nstages: {ladder: {like: teacher}}\n"
+    text = "base: quickstart/experiment.yaml\nstages: {ladder: {like: teacher}}\n"
     (tmp_path / "mine/experiment.yaml").write_text(text)
     assert "stages.ladder: that name is taken" in refused(fau_mae, capsys, "run", "mine", "--dry-run")
 
@@ -184,3 +186,101 @@ def test_on_ray_stopped_and_killed_it_ends_in_the_same_bytes(
     assert same(plain, out) and not (out / "logs").exists()
     files = lambda run: {path.relative_to(run) for path in run.rglob("*") if path.is_file()}  # noqa: E731
     assert {path for path in files(out) if path.name != "metrics.part0.csv"} == files(plain)
+
+
+# Hands out job numbers, refuses a dependency on a job that has not ended well, and does each task of an array at once.
+_SBATCH = r"""#!/bin/bash
+for word in "$@"; do
+  case $word in
+    --dependency=afterok:*)
+      for job in $(tr ':' ' ' <<< "${word#--dependency=afterok:}"); do
+        test -e "$JOBS/$job" || { echo "no job $job has ended well" >&2; exit 1; }
+      done ;;
+    -*) ;;
+    *) script=$word ;;
+  esac
+done
+number=$(( $(ls "$JOBS" | wc -l) + 1 ))
+last=$(sed -n 's/^#SBATCH.*--array=0-\([0-9]*\).*/\1/p' "$script")
+for task in $(seq 0 "$last"); do
+  SLURM_ARRAY_TASK_ID=$task bash "$script" > "logs/$script-$task.txt" 2>&1 || { cat logs/*; exit 1; } >&2
+done
+touch "$JOBS/$number"
+echo "$number;cluster"
+"""
+
+
+@pytest.fixture
+def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools, jobs = tmp_path / "tools", tmp_path / "jobs"
+    for folder in (tools, jobs):
+        folder.mkdir()
+    for name, text in (("sbatch", _SBATCH), ("srun", '#!/bin/bash\nexec "$@"\n')):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("JOBS", str(jobs))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+
+
+def test_slurm_s_arrays_do_what_the_run_does(
+    fau_mae: FauMae, small: Path, tiny_store: FaceStore, plain: Path, tmp_path: Path, sbatch: None, capfd
+) -> None:
+    """Of one fold, its first stage done already; the levels wait for each other."""
+    words = line(small, tiny_store, tmp_path / "run", "--folds", "1")
+    assert fau_mae(*words, "--stage", "pretrain") == 0
+    capfd.readouterr()
+    assert fau_mae(*words, "--engine", "slurm", "--gpus-per-stage", "0") == 0
+    assert capfd.readouterr().out.splitlines() == [f"level{n}: 1 steps, job {n + 1}" for n in range(3)]
+    tables = [pd.read_parquet(run / "results.parquet") for run in (plain, tmp_path / "run")]
+    first = tables[0][tables[0]["fold"] == 1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(tables[1], first)
+
+
+def test_slurm_s_scripts_of_bp4d_ask_for_what_each_level_takes(
+    fau_mae: FauMae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    root = tmp_path / "BP4D"
+    root.mkdir()
+    more = ["--folds", "1,2,3", "--seeds", "0,1", "--write", "jobs", "--cpus-per-stage", "8"]
+    more += ["--set", "trainer.devices=4", "student.trainer.num_nodes=2"]
+    assert fau_mae("run", "bp4d", "--root", root, "--engine", "slurm", *more) == 0
+    assert "bash jobs/submit.sh" in capsys.readouterr().out
+    scripts = {path.stem: path.read_text() for path in Path("jobs").glob("level*.sh")}
+    asked = {
+        name: re.findall(r"--array=0-(\d+)|--nodes=(\d) --ntasks-per-node=(\d)|gpus-per-node=(\d)", text)
+        for name, text in scripts.items()
+    }
+    flat = {name: [word for found in groups for word in found if word] for name, groups in asked.items()}
+    four = ["5", "1", "4", "4"]
+    assert (
+        flat
+        == {
+            "level0": ["0", "1", "1"],  # the store
+            "level1": four,  # pretrain
+            "level2": four,  # teacher
+            "level3": ["11", *four[1:]],  # augmented, dropped
+            "level3-1": ["5", "2", "4", "4"],  # student
+            "level4": ["5", "1", "1", "1"],  # ladders
+            "level5": ["0", "1", "1"],  # tables
+        }
+    )
+    submit = Path("jobs/submit.sh").read_text()
+    after = dict(re.findall(r"afterok:(\S+) --kill-on-invalid-dep=yes (level\S+)\.sh", submit))
+    assert {name: jobs for jobs, name in after.items()} | {"level0": None} == {
+        "level0": None, "level1": "${job0}", "level2": "${job1}", "level3": "${job2}", "level3-1": "${job2}",
+        "level4": "${job3}:${job4}", "level5": "${job5}",
+    }  # fmt: skip
+    assert "exec srun" in scripts["level0"] and "prepare bp4d --out runs/bp4d/store" in scripts["level0"]
+    assert all(
+        "cd " in text and text.count("--signal=SIGUSR1@120 --requeue") == 1 for text in scripts.values()
+    )
+
+
+def test_without_sbatch_one_line_says_so(
+    fau_mae: FauMae, small: Path, tiny_store: FaceStore, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    said = refused(fau_mae, capsys, *line(small, tiny_store, Path("run"), "--engine", "slurm"))
+    assert "there is no sbatch here: on a machine of the cluster, bash run/slurm/submit.sh" in said

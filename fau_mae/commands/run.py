@@ -9,6 +9,8 @@ from data_modules.errors import UserError
 from fau_mae.commands.parser import Commands, add_command, number, numbers, plain_name, whole
 
 if TYPE_CHECKING:
+    from fau_mae.engines.resources import Resources
+    from fau_mae.runs.request import Request
     from fau_mae.runs.runner import Engine
 
 
@@ -62,7 +64,17 @@ def _add_engines(run: argparse.ArgumentParser) -> None:
         "engines", "who does the steps; without one, this process, one after the other"
     )
     engines.add_argument(
-        "--engine", choices=("ray",), default=None, help="ray: as many at once as there is room for"
+        "--engine",
+        choices=("ray", "slurm"),
+        default=None,
+        help="ray: as many at once as there is room for; slurm: submit all as job arrays, and end",
+    )
+    engines.add_argument(
+        "--write",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="slurm's scripts go there, and are not submitted",
     )
     engines.add_argument(
         "--jobs", type=whole(1, 10_000), default=None, help="Ray on this machine, so many steps at once"
@@ -110,7 +122,10 @@ def _run(options: argparse.Namespace) -> None:
         return
     from fau_mae.runs.runner import run_experiment
 
-    run_experiment(request, _on_ray(options) if options.engine or options.jobs else None)
+    if options.engine == "slurm":
+        _on_slurm(request, options)
+    else:
+        run_experiment(request, _on_ray(options) if options.engine or options.jobs else None)
 
 
 def _check_engine(options: argparse.Namespace) -> None:
@@ -121,18 +136,46 @@ def _check_engine(options: argparse.Namespace) -> None:
         raise UserError(
             "--jobs is of this machine alone: with --address, as many at once as the cluster holds"
         )
-    if options.engine is None and options.jobs is None:
-        for name in ("address", "cpus_per_stage", "gpus_per_stage"):
-            if getattr(options, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} needs --engine ray or --jobs N")
+    engine = options.engine or ("ray" if options.jobs else None)
+    known = {
+        "ray": ("jobs", "address", "cpus_per_stage", "gpus_per_stage"),
+        "slurm": ("write", "cpus_per_stage", "gpus_per_stage"),
+    }
+    for name in (*known["ray"], "write"):
+        if getattr(options, name) is not None and name not in known.get(engine or "", ()):
+            needs = " or ".join(f"--engine {each}" for each, names in known.items() if name in names)
+            raise UserError(f"--{name.replace('_', '-')} needs {needs}")
+
+
+def _resources(options: argparse.Namespace) -> "Resources":
+    from fau_mae.engines.resources import Resources
+
+    cpus = 1 if options.cpus_per_stage is None else options.cpus_per_stage
+    return Resources(options.address, options.jobs, cpus, options.gpus_per_stage)
 
 
 def _on_ray(options: argparse.Namespace) -> "Engine":
     try:
-        from fau_mae.engines.ray_engine import Resources, run_on_ray
+        from fau_mae.engines.ray_engine import run_on_ray
     except ImportError as error:
         raise UserError(
             f"--engine ray and --jobs need Ray ({error}): pip install 'fau-mae[ray]', or leave them out"
         ) from error
-    cpus = 1 if options.cpus_per_stage is None else options.cpus_per_stage
-    return partial(run_on_ray, Resources(options.address, options.jobs, cpus, options.gpus_per_stage))
+    return partial(run_on_ray, _resources(options))
+
+
+def _on_slurm(request: "Request", options: argparse.Namespace) -> None:
+    from fau_mae.engines.slurm import SUBMIT, submit_scripts, write_scripts
+    from fau_mae.runs.runner import begin, look_at
+
+    run = look_at(request)
+    if run.finished:
+        print(f"{run.experiment.name}: everything is done already")
+        return
+    begin(run)
+    folder = options.write or run.out / "slurm"
+    arrays = write_scripts(folder, run.experiment.name, run.steps(), _resources(options))
+    if options.write is None:
+        submit_scripts(folder)
+    else:
+        print(f"{folder}: {len(arrays)} arrays; to submit them: bash {folder / SUBMIT}")

@@ -8,7 +8,6 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fau_mae.engines.cluster import cluster  # first: it says what Ray is told before it is imported
@@ -20,6 +19,7 @@ from data_modules.errors import UserError
 from data_modules.files import remove_folder
 from fau_mae.engines.board import Board, log_of
 from fau_mae.engines.ray_task import WAITS, Killed, Work, do_work
+from fau_mae.engines.resources import Resources, devices_of, nodes_of
 from fau_mae.run_folder import FINISHED
 from fau_mae.runs.graph import Step
 from fau_mae.signals import stopped_behind
@@ -28,20 +28,6 @@ LOGS = "logs"  # folder in that of the run: what each process says, while it wor
 _RETRIES = 5  # of a step whose worker or process was killed
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 60.0  # that stages may take to finish their step and save
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What is there, and what a step takes of it.
-
-    `address`: of a Ray cluster; None = this machine. `jobs`: how many steps at once on this machine, None = as many as
-    its cores hold. `cpus`, `gpus`: of one step; gpus None = a stage's own `trainer.devices`, where there are GPUs.
-    """
-
-    address: str | None = None
-    jobs: int | None = None
-    cpus: float = 1
-    gpus: float | None = None
 
 
 def run_on_ray(resources: Resources, out: Path, steps: Sequence[Step]) -> None:
@@ -71,26 +57,15 @@ def run_on_ray(resources: Resources, out: Path, steps: Sequence[Step]) -> None:
 
 def _check(step: Step, resources: Resources) -> None:
     """Refuse what no Ray task can train."""
-    if step.trainer.get("num_nodes", 1) != 1:
+    if nodes_of(step) != 1:
         raise UserError(
             f"{step.name} trains over several machines: start that stage by torchrun or Slurm, see docs/scaling.md"
         )
-    devices, gpus = _devices(step), resources.gpus
+    devices, gpus = devices_of(step), resources.gpus
     if step.trainer and gpus is not None and gpus > 1 and devices not in (None, gpus):
         raise UserError(
             f"--gpus-per-stage {gpus:g}: {step.name} trains on {devices}: add --set trainer.devices={gpus:g}"
         )
-
-
-def _devices(step: Step) -> int | None:
-    """How many devices a stage asks for, None where it takes all there are."""
-    devices = step.trainer.get("devices", "auto")
-    if isinstance(devices, list):
-        return len(devices)
-    try:
-        return int(devices) if int(devices) > 0 else None
-    except ValueError:
-        return None
 
 
 def _start(todo: Sequence[Step], resources: Resources, logs: Path) -> dict[str, ray.ObjectRef]:
@@ -125,7 +100,7 @@ def _share(step: Step, resources: Resources, there: Mapping[str, float]) -> floa
     gpus = resources.gpus
     if gpus is None:
         without = step.trainer.get("accelerator") == "cpu" or not there.get("GPU")
-        gpus = 0.0 if without else float(_devices(step) or 1)
+        gpus = 0.0 if without else float(devices_of(step) or 1)
     for option, wanted, kind in (("cpus", resources.cpus, "CPU"), ("gpus", gpus, "GPU")):
         if resources.address is None and wanted > there.get(kind, 0):
             raise UserError(f"--{option}-per-stage {wanted:g}: this machine has {there.get(kind, 0):g}")
