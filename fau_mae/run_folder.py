@@ -127,7 +127,8 @@ class RunMemory:
     `name`: the experiment's. `given`: the command line as it was typed: experiment, store, root, mae, folds, seeds,
     set, ablate; {} where an older version wrote the file. `training`: what decides a stage's weights (`prepare`,
     `store` and per stage its settings and what it takes). `tested`: ladder and methods. `ablations`: names of all.
-    `done`: [fold, seed] pairs of the tables, none while something is to do; `ablated`: ablations in them.
+    `done`: [fold, seed] pairs of the tables, none while something is to do; `ablated`: ablations in them. `label`: what
+    the run was named by `--name`, "" where its folder names it.
     """
 
     name: str
@@ -137,11 +138,17 @@ class RunMemory:
     ablations: list[str] = field(default_factory=list)
     done: list[list[int]] = field(default_factory=list)
     ablated: list[str] = field(default_factory=list)
+    label: str = ""
 
     @property
     def is_older(self) -> bool:
         """Whether a version wrote it that kept other things: enough for tables and pages, not to go on from."""
         return not self.given
+
+
+def name_of(run: Path, label: str = "") -> str:
+    """What a run is called in W&B, on the dashboard and in reports: its label, or its folder's name."""
+    return label or run.resolve().name
 
 
 def write_memory(run: Path, memory: RunMemory) -> None:
@@ -172,6 +179,8 @@ def _checked(memory: RunMemory) -> RunMemory:
     """Raises `ValueError` for values that no run writes."""
     if not isinstance(memory.name, str):
         raise ValueError(f"name is {memory.name!r}")
+    if not isinstance(memory.label, str):
+        raise ValueError(f"label is {memory.label!r}")
     if not isinstance(memory.tested, dict):
         raise ValueError("tested is no mapping")
     for key in ("ablations", "ablated"):

@@ -1,7 +1,8 @@
 """Weights & Biases: one run per stage and one per evaluation, with the whole config; offline when there is no key.
 
-Every run has group `experiment/fold<k>-seed<s>`, job type = stage (`evaluate` for the occlusion ladder) and the data
-set and occlusion kinds as tags. Its files stay under the stage's folder.
+Every W&B run has group `RUN/fold<k>-seed<s>`, RUN being the name of the run's folder or what `--name` said, job type =
+stage (`evaluate` for the occlusion ladder) and the data set and occlusion kinds as tags. Its files stay under the
+stage's folder.
 """
 
 import netrc
@@ -50,7 +51,7 @@ class StageLogger(WandbLogger):
 
 
 def wandb_logger(
-    out: Path, experiment: str, fold: int, seed: int, dataset: str, kinds: Sequence[str]
+    out: Path, run: str, fold: int, seed: int, dataset: str, kinds: Sequence[str]
 ) -> StageLogger | None:
     """A logger for one stage, None where W&B is disabled; nothing leaves the machine without a key.
 
@@ -61,7 +62,7 @@ def wandb_logger(
         return None
     goes_on = mode() == "online" and not os.environ.get("WANDB_RUN_ID")
     return StageLogger(
-        **_identity(experiment, fold, seed, out.name, dataset, kinds),
+        **_identity(run, fold, seed, out.name, dataset, kinds),
         save_dir=out,
         id=_run_id(out) if goes_on else None,
     )
@@ -96,14 +97,17 @@ def _first_line(error: Exception) -> str:
 
 
 def evaluation_run(
-    folder: Path, experiment: str, fold: int, seed: int, dataset: str, kinds: Sequence[str], config: Mapping
+    folder: Path, name: str, fold: int, seed: int, dataset: str, kinds: Sequence[str], config: Mapping
 ) -> wandb.Run:
-    """A W&B run of job type `evaluate` whose `occlusion/*` metrics have the hidden share as their x-axis."""
+    """A W&B run of job type `evaluate` whose `occlusion/*` metrics have the hidden share as their x-axis.
+
+    `name`: of the run whose fold and seed it is; in its config as `run_name`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     run = start_run(
-        **_identity(experiment, fold, seed, "evaluate", dataset, kinds),
+        **_identity(name, fold, seed, "evaluate", dataset, kinds),
         dir=folder,
-        config={"experiment": experiment, "fold": fold, "seed": seed, "dataset": dataset, **config},
+        config={"run_name": name, "fold": fold, "seed": seed, "dataset": dataset, **config},
     )
     run.define_metric("occlusion/severity")
     run.define_metric("occlusion/*", step_metric="occlusion/severity")
@@ -119,13 +123,13 @@ def sweep_run(folder: Path, name: str) -> wandb.Run:
 
 
 def _identity(
-    experiment: str, fold: int, seed: int, stage: str, dataset: str, kinds: Sequence[str]
+    run: str, fold: int, seed: int, stage: str, dataset: str, kinds: Sequence[str]
 ) -> dict[str, Any]:
     place = fold_name(fold, seed)
-    group = f"{experiment}/{place}"
+    group = f"{run}/{place}"
     return {
         "project": project(),
-        "name": f"{os.environ.get(TRIAL) or os.environ.get('WANDB_RUN_ID') or experiment}/{place}/{stage}",
+        "name": f"{os.environ.get(TRIAL) or os.environ.get('WANDB_RUN_ID') or run}/{place}/{stage}",
         "group": os.environ.get("WANDB_RUN_GROUP") or group,  # a sweep shows its trials together
         "job_type": stage,
         "tags": [dataset, *(kinds or ["clean"])],

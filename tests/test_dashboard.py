@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from fixtures_results import write_experiment
+from fixtures_results import page_data, write_experiment
 
 from fau_mae.evaluation.scored_run import FoldRun, score_run
 from fau_mae.reports import wandb_curves as wandb_log
@@ -56,7 +56,7 @@ def test_every_panel_shows_what_the_evaluation_logs(spec: dict[str, Any], experi
 def test_the_runs_are_evaluations_of_these_experiments_by_fold_and_seed(spec: dict[str, Any]) -> None:
     assert (spec["entity"], spec["project"], spec["displayName"]) == ("me", "faces", "Compare")
     (runset,) = spec["spec"]["section"]["runSets"]
-    assert [key["name"].split(".")[0] for key in runset["grouping"]] == ["experiment", "fold", "seed"]
+    assert [key["name"].split(".")[0] for key in runset["grouping"]] == ["run_name", "fold", "seed"]
     text = json.dumps(runset["filters"])
     assert "jobType" in text and "evaluate" in text and "first" in text and "second" in text
     assert "results" in json.dumps(_panels(spec, "Weave"))
@@ -84,3 +84,32 @@ def test_a_missing_package_is_named_when_the_dashboard_is_asked_for(
     assert fau_mae("dashboard", experiments[0], "--spec", tmp_path / "spec.json") == 2
     assert "pip install 'fau-mae[dashboard]'" in capsys.readouterr().err
     assert not (tmp_path / "spec.json").exists()
+
+
+def test_two_runs_of_one_experiment_are_two_curves(
+    fau_mae: FauMae, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are told apart by their folders, or by what `--name` said, never averaged."""
+    from fau_mae.run_folder import RunMemory, write_memory
+
+    runs = [tmp_path / place / "tuned" for place in ("a", "b")]
+    for run in runs:
+        write_experiment(run, subjects=4, frames=10, severities=(0.5,))
+    assert fau_mae("dashboard", *runs, "--spec", "spec.json") == 2
+    assert "two runs are called tuned" in capsys.readouterr().err
+    write_memory(runs[1], RunMemory("quickstart", label="wider"))
+    assert fau_mae("dashboard", *runs, "--spec", "spec.json") == 0
+    text = Path("spec.json").read_text()
+    (runset,) = json.loads(text)["spec"]["section"]["runSets"]
+    assert "tuned" in json.dumps(runset["filters"]) and "wider" in json.dumps(runset["filters"])
+    lines = _panels(json.loads(text), "Run History Line Plot")
+    assert lines and all("run_name" in json.dumps(line) for line in lines)
+    assert fau_mae("report", *runs, "--out", "page.html") == 0
+    assert [one["name"] for one in page_data(Path("page.html"))["experiments"]] == ["tuned", "wider"]
+
+
+def test_a_run_is_called_as_its_folder_unless_it_is_named(fau_mae: FauMae, capsys) -> None:
+    for more, name in (([], "quickstart"), (["--out", "runs/tuned"], "tuned"), (["--name", "wide"], "wide")):
+        assert fau_mae("run", "quickstart", *more, "--dry-run") == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if "fau-mae fit" in line]
+        assert len(lines) == 5 and all(f"--run_name {name} " in line for line in lines)

@@ -20,6 +20,9 @@ def add(commands: Commands) -> None:
     run = add_command(commands, "run", _run, about, locks=False)  # runs of different folds share a folder
     run.add_argument("experiment", help="a built-in name (quickstart, …) or a folder with experiment.yaml")
     run.add_argument("--out", type=Path, default=None, help="folder of the run (default: runs/EXPERIMENT)")
+    run.add_argument(
+        "--name", type=plain_name, default=None, help="of the run, in W&B and reports (default: its folder's)"
+    )
     run.add_argument("--store", type=Path, default=None, help="use this store instead of preparing one")
     run.add_argument(
         "--folds", type=numbers("--folds"), default=None, help="such as 1,2,3 (default: the experiment's)"
@@ -113,6 +116,7 @@ def _run(options: argparse.Namespace) -> None:
         mae=options.mae,
         ablate=options.ablate,
         stage=options.stage,
+        name=options.name,
     )
     _check_engine(options)
     if options.dry_run:

@@ -16,6 +16,7 @@ import ray
 from data_modules.errors import UserError
 from fau_mae.signals import STOPS
 
+_TRIES = 4  # Ray gives itself half a minute to start, which a busy machine may not do
 _LONGEST_FOLDER = 30  # bytes; Ray adds some 70
 
 
@@ -39,15 +40,19 @@ def cluster(address: str | None, **own: Any) -> Iterator[None]:
 def _start(address: str | None, scratch: str, own: dict[str, Any]) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     ours = {signum: signal.getsignal(signum) for signum in STOPS}
-    try:
-        if address is not None:
-            ray.init(address, **quiet)
-        else:
-            own = {"include_dashboard": False, "object_store_memory": 100 * 2**20} | own
-            with _temporary_folder(scratch), _group_of_its_own():
-                ray.init(_temp_dir=scratch, **own, **quiet)
-    except Exception as error:  # Ray raises plain ones, too
-        raise UserError(f"Ray does not start: {' '.join(str(error).split())[:200]}") from error
+    own = {"include_dashboard": False, "object_store_memory": 100 * 2**20} | own
+    for tries in range(_TRIES):
+        try:
+            if address is not None:
+                ray.init(address, **quiet)
+            else:
+                with _temporary_folder(scratch), _group_of_its_own():
+                    ray.init(_temp_dir=scratch, **own, **quiet)
+            break
+        except Exception as error:  # Ray raises plain ones, too
+            said = " ".join(str(error).split())
+            if "timed out during startup" not in said or tries == _TRIES - 1:
+                raise UserError(f"Ray does not start: {said[:200]}") from error
     for signum, handler in ours.items():
         signal.signal(signum, handler)  # Ray sets its own, which abort
 

@@ -29,7 +29,7 @@ from fau_mae.evaluation.scoring import (
     results_table,
     scored_cells,
 )
-from fau_mae.run_folder import fold_folder, read_memory
+from fau_mae.run_folder import fold_folder, name_of, read_memory
 
 Pair = tuple[int, int]  # fold, seed
 Watch = Callable[[Iterable[Any]], Iterable[Any]]  # shows how far a loop is
@@ -54,6 +54,7 @@ class ScoredRun:
 
     Attributes:
         folder: the run's.
+        name: what it is called: by `--name`, or as its folder.
         results: the long results table.
         folders: (fold, seed) -> its folder.
         validation: (fold, seed) -> (method, mask source) -> macro-AUROC on validation people, one per rung.
@@ -63,6 +64,8 @@ class ScoredRun:
 
     def __init__(self, folder: Path, replicates: int = REPLICATES) -> None:
         self.folder = folder
+        memory = read_memory(folder)
+        self.name = name_of(folder, memory.label if memory is not None else "")
         self.results = pd.DataFrame()
         self.folders: dict[Pair, Path] = {}
         self.validation: dict[Pair, dict[tuple[str, str], list[float]]] = {}

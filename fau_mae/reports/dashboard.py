@@ -1,7 +1,8 @@
 """`fau-mae dashboard`: a W&B workspace that compares methods over occlusion levels, built from finished runs.
 
 It shows the `evaluate` runs that `fau-mae run` logs (reports/wandb_curves.py): each method's AUROC and F1 against the
-hidden share, with mean and range over folds and seeds; the action units; faces; the results table.
+hidden share, with mean and range over folds and seeds; the action units; faces; the results table. Runs are told apart
+by the names of their folders, or by `run --name`: of one experiment there may be several.
 """
 
 import os
@@ -14,6 +15,7 @@ from data_modules.errors import UserError
 from data_modules.files import check_file, check_ours, read_json, write_json
 from fau_mae import tracking
 from fau_mae.evaluation.scored_run import read_results
+from fau_mae.run_folder import name_of, read_memory
 
 
 def make_dashboard(
@@ -34,7 +36,15 @@ def make_dashboard(
             f"a dashboard needs wandb-workspaces ({error}): pip install 'fau-mae[dashboard]'"
         ) from error
     check_name(name)
-    results = pd.concat([read_results(run) for run in runs], ignore_index=True)
+    tables = {run: read_results(run) for run in runs}
+    names = [_name(run) for run in tables]
+    if twice := [called for called in names if names.count(called) > 1]:
+        raise UserError(
+            f"two runs are called {twice[0]}, and W&B would show their mean: rename a folder, or run it with --name"
+        )
+    results = pd.concat(
+        [table.assign(run_name=called) for table, called in zip(tables.values(), names)], ignore_index=True
+    )
     if spec is not None:
         workspace = build_workspace(results, entity or os.environ.get("WANDB_ENTITY", ""), project, name)
         write_json(spec, specification(workspace))
@@ -51,3 +61,9 @@ def make_dashboard(
     workspace = build_workspace(results, entity, project, name)
     workspace.save()
     print(workspace.url)
+
+
+def _name(run: Path) -> str:
+    """As the run's evaluations say in their W&B config."""
+    memory = read_memory(run)
+    return name_of(run, memory.label if memory is not None else "")

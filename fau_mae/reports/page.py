@@ -31,7 +31,7 @@ def write_report(runs: Sequence[ScoredRun], out: Path) -> None:
         runs: as `read_run` reads them.
         out: the file to write; replaced as a whole once the page is ready.
     """
-    names = _distinct_names([run.folder for run in runs])
+    names = _distinct_names(runs)
     experiments = [experiment_data(run, name, share=1 / len(runs)) for run, name in zip(runs, names)]
     curves = {number: run.curves() for number, run in enumerate(runs) if run.has_predictions}
     page = {
@@ -67,8 +67,8 @@ def _text(part: Traversable) -> str:
     return read_text(part)
 
 
-def _distinct_names(folders: Sequence[Path]) -> list[str]:
-    """Folder names, with the parent's name in front where two experiments share one."""
-    folders = [folder.resolve() for folder in folders]
-    names = [folder.name for folder in folders]
-    return [f.name if names.count(f.name) == 1 else f"{f.parent.name}/{f.name}" for f in folders]
+def _distinct_names(runs: Sequence[ScoredRun]) -> list[str]:
+    """The runs' names, with the name of the folder above in front where two share one."""
+    names = [run.name for run in runs]
+    above = [run.folder.resolve().parent.name for run in runs]
+    return [name if names.count(name) == 1 else f"{folder}/{name}" for name, folder in zip(names, above)]

@@ -47,7 +47,13 @@ def log_evaluation(run: ScoredRun, pair: Pair, config: Mapping[str, Any]) -> Non
     experiment, dataset, fold, seed = results[["experiment", "dataset", "fold", "seed"]].iloc[0]
     kinds = [kind for kind in results["kind"].unique() if kind != "none"]
     logged = tracking.evaluation_run(
-        folder / "evaluate", experiment, int(fold), int(seed), dataset, kinds, _plain(config)
+        folder / "evaluate",
+        run.name,
+        int(fold),
+        int(seed),
+        dataset,
+        kinds,
+        {"experiment": experiment} | _plain(config),
     )
     with logged:
         faces = _faces(folder) if may_show(dataset) else {}

@@ -45,7 +45,7 @@ def build_workspace(results: pd.DataFrame, entity: str, project: str, name: str)
     )
     table = panels.WeavePanelSummaryTable(table_name="results", layout=panels.Layout(w=24, h=12))
     sections.append(workspaces.Section("Results", [table], is_open=True))
-    experiments = sorted(results["experiment"].unique())
+    names = sorted(results["run_name"].unique())
     return workspaces.Workspace(
         entity=entity,
         project=project,
@@ -55,9 +55,9 @@ def build_workspace(results: pd.DataFrame, entity: str, project: str, name: str)
         runset_settings=workspaces.RunsetSettings(
             filters=[
                 expr.Metric("JobType") == "evaluate",
-                expr.Config("experiment").isin(experiments),
+                expr.Config("run_name").isin(names),
             ],
-            groupby=[expr.Config("experiment"), expr.Config("fold"), expr.Config("seed")],
+            groupby=[expr.Config("run_name"), expr.Config("fold"), expr.Config("seed")],
             pinned_columns=["run:displayName", *(f"summary:{score}" for score in validation)],
         ),
     )
@@ -72,7 +72,7 @@ def _kind_section(kind: str, methods: Sequence[str], faces: bool) -> workspaces.
             range_x=(0, 1),
             title_x="hidden share of the face",
             title_y=METRIC_TITLES[metric],
-            groupby=panels.Config("experiment"),
+            groupby=panels.Config("run_name"),
             layout=panels.Layout(w=12, h=8),
             **OVER_RUNS,
         )
@@ -92,7 +92,7 @@ def _kind_section(kind: str, methods: Sequence[str], faces: bool) -> workspaces.
 
 def _bars(title: str, scores: Sequence[str]) -> panels.BarPlot:
     return panels.BarPlot(
-        title=title, metrics=list(scores), groupby=panels.Config("experiment"), range_x=(0, 1), **OVER_RUNS
+        title=title, metrics=list(scores), groupby=panels.Config("run_name"), range_x=(0, 1), **OVER_RUNS
     )
 
 

@@ -41,7 +41,7 @@ class Experiment:
     first, or {"at": {severity: stage}} for a model per severity. `ladder`: kinds, severities and fill of the
     occlusions, the rule of thresholds, and the stage, if any, whose `detector` estimates masks. `ablations`: further
     stages, each a row of its own, trained and tested where `ablate` says so. `mae`: weights from elsewhere that stand
-    in for the pre-training stage.
+    in for the pre-training stage. `label`: what the run is to be called, "" = as its folder.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Experiment:
     cost: str = ""
     ablate: bool = False
     mae: Path | None = None
+    label: str = ""
 
     def trained(self) -> dict[str, Stage]:
         """Stages that a run trains, in order."""

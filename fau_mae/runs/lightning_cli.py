@@ -78,7 +78,8 @@ class StageCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=Path, default=Path("runs/stage"), help="folder of this stage")
-        parser.add_argument("--experiment", type=str, default="stage", help="tag of the W&B run")
+        parser.add_argument("--experiment", type=str, default="stage", help="that this stage is of, for W&B")
+        parser.add_argument("--run_name", type=str, default="", help="in W&B (default: the experiment's)")
         parser.add_argument(
             "--checkpoint_minutes", type=float, default=10.0, help="save last.ckpt so often inside an epoch"
         )
@@ -153,7 +154,8 @@ class StageCLI(LightningCLI):
         loggers: list = [CSVLogger(out, name="", version="", flush_logs_every_n_steps=1)]
         if self.subcommand == "fit":
             data = self.datamodule
-            names = (config.experiment, data.fold, data.seed, data.store.info.dataset, data.occlusion.kinds)
+            called = config.run_name or config.experiment
+            names = (called, data.fold, data.seed, data.store.info.dataset, data.occlusion.kinds)
             if (logger := tracking.wandb_logger(out, *names)) is not None:
                 loggers.append(logger)
         folder = out / "checkpoints"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import UserError
-from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint, targets_folder
+from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint, name_of, targets_folder
 from fau_mae.runs.config_files import merge, nested, read_config
 from fau_mae.runs.experiment import PRETRAIN, Experiment, Stage, find_experiment, load_experiment
 from fau_mae.runs.overrides import effective
@@ -61,6 +61,7 @@ def wiring(
     values: dict[str, Any] = {
         "out": str(folder / stage),
         "experiment": experiment.name,
+        "run_name": name_of(out, experiment.label),
         "seed_everything": seed,
     }
     values |= {"data.store": str(store), "data.fold": fold, "data.seed": seed}

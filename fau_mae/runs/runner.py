@@ -62,12 +62,15 @@ def look_at(request: Request) -> Run:
     _check_folds(experiment, store)
     training, tested = training_of(experiment, request.store), tested_of(experiment)
     before = remembered(out, experiment, training)
+    label = request.name or (before.label if before is not None else "")
+    experiment = dataclasses.replace(experiment, label=label)
     ablated = sorted(experiment.ablations) if request.ablate else []
     sums_up = {"done": [list(pair) for pair in pairs], "ablated": ablated}
     finished = before is not None and all(
         getattr(before, key) == value for key, value in (sums_up | {"tested": tested}).items()
     )
-    memory = RunMemory(experiment.name, request.given(), training, tested, sorted(experiment.ablations))
+    ablations = sorted(experiment.ablations)
+    memory = RunMemory(experiment.name, request.given(), training, tested, ablations, label=label)
     if request.stage and before is not None and before.tested == tested:  # a step of the same run
         memory = dataclasses.replace(memory, done=before.done, ablated=before.ablated, given=before.given)
     return Run(request, experiment, out, store, pairs, memory, sums_up, finished and stands(out))
