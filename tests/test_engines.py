@@ -150,6 +150,8 @@ def _workers(pid: int) -> list[int]:
     return [worker for worker in of_ray if alive_below(worker)]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_on_ray_stopped_and_killed_it_ends_in_the_same_bytes(
     small: Path, tiny_store: FaceStore, plain: Path, tmp_path: Path
@@ -182,7 +184,7 @@ def test_on_ray_stopped_and_killed_it_ends_in_the_same_bytes(
     os.kill(workers[0], signal.SIGKILL)
     table, said = again.communicate(timeout=500)
     assert again.returncode == 0, said
-    assert "fold2-seed0/ladder: done" in table and said == ""
+    assert "fold2-seed0/ladder: done" in table and "Traceback" not in said
     assert same(plain, out) and not (out / "logs").exists()
     files = lambda run: {path.relative_to(run) for path in run.rglob("*") if path.is_file()}  # noqa: E731
     assert {path for path in files(out) if path.name != "metrics.part0.csv"} == files(plain)
@@ -259,7 +261,7 @@ def test_slurm_s_scripts_of_bp4d_ask_for_what_each_level_takes(
         == {
             "level0": ["0", "1", "1"],  # the store
             "level1": four,  # pretrain
-            "level2": four,  # teacher
+            "level2": ["11", *four[1:]],  # teacher, detector
             "level3": ["11", *four[1:]],  # augmented, dropped
             "level3-1": ["5", "2", "4", "4"],  # student
             "level4": ["5", "1", "1", "1"],  # ladders
