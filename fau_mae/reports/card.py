@@ -122,8 +122,10 @@ def _data_table(stores: Mapping[Path, tuple[FaceStore, list[str]]]) -> str:
     rows = []
     for store, names in stores.values():
         info = store.info
-        people = len(set(store.column("subject").tolist()))
-        rows.append([info.population, f"{len(store):,}", f"{people:,}", ", ".join(names), licence(info)])
+        names_of = set(store.column("subject").tolist())
+        # A folder without subjects counts as one of the folder's name, `.` where the pictures lie side by side.
+        people = "not told" if names_of == {"."} else f"{len(names_of):,}"
+        rows.append([info.population, f"{len(store):,}", people, ", ".join(names), licence(info)])
     return table(["data set", "pictures", "people", "read for", "licence and attribution"], rows)
 
 
