@@ -1,6 +1,7 @@
 """`fau-mae export`: an ONNX file gives torch's answers without torch, whatever is hidden, and says what it is."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -149,3 +150,23 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(
         assert words in line
     assert {path.name for path in tmp_path.iterdir()} == {"notes.onnx", "other.pt"}
     assert (tmp_path / "notes.onnx").read_bytes() == b"mine"
+
+
+def test_the_example_of_the_docs_runs(
+    fau_mae: FauMae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the weights of the package; what it prints of a face is what `read` says."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("student", "detector"):
+        assert fau_mae("export", f"shipped:{name}", "--out", f"{name}.onnx") == 0
+    model = load(detector="shipped:detector")
+    side = model.image_size
+    crops = np.random.default_rng(3).integers(0, 256, (4, side, side, 3), np.uint8)
+    np.save("crops.npy", np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
+    text = (Path(__file__).parent.parent / "docs/using.md").read_text(encoding="utf-8")
+    (code,) = [part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in part]
+    found: dict[str, np.ndarray] = {}
+    exec(code, found)
+    wanted = model.read(crops)
+    np.testing.assert_allclose(found["probabilities"], wanted.probabilities, atol=1e-3)
+    np.testing.assert_array_equal(found["visible"], wanted.visible)

@@ -10,6 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from data_modules.errors import UserError
+from data_modules.facs import SYNTHETIC_AUS
 from fau_mae import metrics
 from fau_mae.evaluation import observability
 from fau_mae.evaluation.observability import (
@@ -21,7 +22,7 @@ from fau_mae.evaluation.observability import (
 )
 from fau_mae.evaluation.regions import region_hidden_share
 from fau_mae.inference.predictor import Predictor, load
-from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model
+from fau_mae.weights.checkpoints import LoadedAUModel, load_au_model, read_own
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,10 @@ def test_a_device_that_there_is_not_is_one_line(teacher: Path) -> None:
         load(teacher, device="cuda:99")
     with pytest.raises(UserError, match="try cpu"):
         load(teacher, device="abacus")
+
+
+def test_the_weights_in_the_box_know_their_decisions() -> None:
+    about, _ = read_own(Path("shipped:student"))
+    assert about.aus == SYNTHETIC_AUS and Decisions.from_dict(about.decisions, len(about.aus))
+    model = load(detector="shipped:detector")
+    assert model.detector is not None and model.decisions is not None
