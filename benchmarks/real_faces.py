@@ -77,7 +77,7 @@ def find_faces(neutral: Path, posed: Path, model: Predictor) -> Faces:
     people = sorted(set(folders[0]) & set(folders[1]))
     if not people:
         raise UserError(f"nobody is in both {neutral} and {posed}: names must agree up to the last _")
-    finder, crops, points, found, lost = FaceDetector("cpu", 40), [], [], [], []
+    finder, crops, points, found, lost = FaceDetector(40), [], [], [], []
     for person in track(people, "finding faces"):
         pictures = [read_picture(folder[person]) for folder in folders]
         faces = [
