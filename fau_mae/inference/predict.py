@@ -40,13 +40,15 @@ def detect_with_checkpoint(
     """
     if mask is not None:
         choice = replace(choice, mask=read_picture(mask))
-    model = _model(checkpoint or STUDENT, detector, device, known=mask is not None)
+    model, note = _model(checkpoint or STUDENT, detector, device, known=mask is not None)
     crops = Crops(model.read, model.aus, model.image_size, model.grid, model.preset)
     summary = detect_files(inputs, out, crops, choice)
     print(
         f"{shown(out / 'aus.csv')}: {summary.faces} faces in {summary.frames} frames of {summary.files} files, "
         f"{summary.overlays} overlays"
     )
+    if note:
+        print(note)
     if others := said(summary.other):
         print(f"not read: {others}")
     for line in summary.gaps:
@@ -56,23 +58,20 @@ def detect_with_checkpoint(
     return 1 if summary.unreadable else 0
 
 
-def _model(checkpoint: Path, detector: str | None, device: str | None, known: bool) -> Predictor:
-    """`known`: a mask is given, so no detector is needed."""
+def _model(checkpoint: Path, detector: str | None, device: str | None, known: bool) -> tuple[Predictor, str]:
+    """The model with its detector, and what is said where none goes with it; `known`: a mask is given."""
     if known or detector == NO_DETECTOR:
-        return load(checkpoint, device)
+        return load(checkpoint, device, None), ""
     if detector is not None:
-        return load(checkpoint, device, detector)
-    beside = _beside(checkpoint)
+        return load(checkpoint, device, detector), ""
     try:
-        return load(checkpoint, device, beside or DETECTOR)
+        return load(checkpoint, device, _beside(checkpoint) or DETECTOR), ""
     except UserError as error:
-        model = load(checkpoint, device)  # what is wrong with the checkpoint itself is said by this
-        print(
+        model = load(checkpoint, device, None)  # what is wrong with the checkpoint itself is said by this
+        return model, (
             f"no detector of hidden patches goes with {shown(checkpoint)} ({error}): every token is taken for visible; "
-            "name one by --detector, or a --mask",
-            file=sys.stderr,
+            "name one by --detector, or a --mask"
         )
-        return model
 
 
 def _beside(checkpoint: Path) -> Path | None:
