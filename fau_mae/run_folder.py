@@ -8,7 +8,7 @@
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,8 @@ from data_modules.files import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# A stage folder holds a file of this name once its training is complete; in it, a digest of `last.ckpt`.
+# A stage folder holds a file of this name once its training is complete; in it, a digest of `last.ckpt`, and a line
+# `takes STAGE ID` for each stage beside it whose weights it was given, ID its `training_id` then.
 FINISHED = "finished"
 LAST = "last.ckpt"
 FORMAT = 2  # of run.json
@@ -103,10 +104,22 @@ def read_metrics(run: Path) -> dict[str, float]:
     return metrics
 
 
-def mark_finished(stage: Path) -> None:
-    """Say that the training of a stage is complete, and which weights came of it."""
+def mark_finished(stage: Path, given: Iterable[Path] = ()) -> None:
+    """Say that the training of a stage is complete, which weights came of it, and of which it was `given`."""
     last = last_checkpoint(stage)
-    write_text(stage / FINISHED, file_hash(last) if last.is_file() else "")  # sharded ones are folders
+    lines = [file_hash(last) if last.is_file() else ""]  # sharded ones are folders
+    for checkpoint in given:
+        source = checkpoint.absolute().parent.parent
+        if source.parent == stage.absolute().parent and (known := training_id(source)):
+            lines.append(f"takes {source.name} {known}")
+    write_text(stage / FINISHED, "\n".join(dict.fromkeys(lines)))
+
+
+def taken_by(stage: Path) -> dict[str, str]:
+    """Stages whose weights a finished one was given -> their `training_id` then; those of older versions say none."""
+    lines = read_text(stage / FINISHED).splitlines()
+    words = [line.split() for line in lines[1:]]
+    return {parts[1]: parts[2] for parts in words if len(parts) == 3 and parts[0] == "takes"}
 
 
 def training_id(stage: Path) -> str:
@@ -114,7 +127,7 @@ def training_id(stage: Path) -> str:
     finished, cost = stage / FINISHED, stage / "cost.json"
     if not finished.is_file():
         return ""
-    if said := finished.read_bytes().strip():
+    if said := finished.read_bytes().partition(b"\n")[0].strip():
         return said[:16].decode("ascii", "replace")
     # Older versions left that file empty; the time that a training took is never the same.
     return hashlib.sha256(cost.read_bytes()).hexdigest()[:16] if cost.is_file() else ""

@@ -232,7 +232,9 @@ class StageCLI(LightningCLI):
                 if isinstance(logger, WandbLogger):
                     tracking.log_checkpoint(logger.experiment, last_checkpoint(Path(self.config.fit.out)))
             if self._trained_as_configured():
-                mark_finished(Path(self.config.fit.out))
+                options = self.config.fit.model.init_args
+                given = (options.get(name) for name in ("init_from", "teacher"))
+                mark_finished(Path(self.config.fit.out), [Path(path) for path in given if path])
             for requeued in Path(self.config.fit.out).glob("hpc_ckpt_*.ckpt"):  # Lightning's, on Slurm
                 requeued.unlink()
 

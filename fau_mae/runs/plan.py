@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import UserError
-from fau_mae.run_folder import FINISHED, fold_folder, last_checkpoint, name_of, targets_folder
+from fau_mae.run_folder import (
+    FINISHED,
+    fold_folder,
+    last_checkpoint,
+    name_of,
+    taken_by,
+    targets_folder,
+    training_id,
+)
 from fau_mae.runs.config_files import merge, nested, read_config
 from fau_mae.runs.experiment import PRETRAIN, Experiment, Stage, find_experiment, load_experiment
 from fau_mae.runs.overrides import effective
@@ -32,6 +40,16 @@ class StagePlan:
     @property
     def is_done(self) -> bool:
         return (self.folder / FINISHED).exists()
+
+    def check_taken(self) -> None:
+        """Raises `UserError` where it is done, but of weights that are no longer there or are to be trained again."""
+        known = taken_by(self.folder) if self.is_done else {}
+        for source, place in self.takes.items():
+            if source in known and training_id(place) != known[source]:
+                raise UserError(
+                    f"{self.folder} was trained from another {source} than is, or is to be, in {place}: delete "
+                    f"{self.folder} to train it again, or put that {source} back"
+                )
 
     @property
     def state(self) -> str:

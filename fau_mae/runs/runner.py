@@ -81,6 +81,7 @@ def show_run(request: Request, as_text: bool) -> None:
     from fau_mae.runs.people import check_people
 
     run = look_at(request)
+    _check_sources(run)
     if request.stage != LADDER:
         _check_settings(run)
     check_people(run.experiment, run.store)
@@ -121,6 +122,7 @@ def begin(run: Run) -> None:
     else:
         _check_taken(run)
     _check_source(run)
+    _check_sources(run)
     if run.request.stage != LADDER:
         _check_settings(run)
     check_people(run.experiment, run.store)
@@ -179,6 +181,14 @@ def _with_engine(run: Run, engine: Engine) -> None:
         for fold, seed in run.pairs:
             held.enter_context(locked(fold_folder(run.out, fold, seed)))
         engine(run.out, [step for step in run.steps() if step.name not in (STORE, RESULTS)])
+
+
+def _check_sources(run: Run) -> None:
+    """Refuse stages that are done, but of other weights than the run's: they would stand beside those unnoticed."""
+    for fold, seed in run.pairs:
+        for plan in plan_stages(run.experiment, run.out, run.store, fold, seed):
+            if run.request.stage in (None, LADDER, plan.name):
+                plan.check_taken()
 
 
 def _check_taken(run: Run) -> None:
