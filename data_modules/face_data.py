@@ -19,7 +19,7 @@ from data_modules.folds import LabelConfig, Split, labelled_rows, split_rows
 from data_modules.occlusion.config import OcclusionConfig
 from data_modules.occlusion.sampler import LadderSampler, SeverityBatchSampler
 from data_modules.occlusion.spec import OcclusionSpec
-from data_modules.ranges import BELOW_1, FROM_0, FROM_1, Range, check_arguments
+from data_modules.ranges import BELOW_1, FREE, FROM_0, FROM_1, Range, check_arguments
 from data_modules.stores.face_dataset import FaceDataset
 from data_modules.stores.joined import JoinedStores
 from data_modules.stores.store import FaceStore
@@ -80,7 +80,7 @@ class FaceDataModule(L.LightningDataModule):
         seed: Annotated[int, FROM_0] = 0,
         occlusion: OcclusionConfig = OcclusionConfig(),  # noqa: B008 - frozen
         labels: LabelConfig = LabelConfig(),  # noqa: B008 - frozen
-        aus: Sequence[int] = (),
+        aus: Annotated[Sequence[int], FREE] = (),
         unlabelled: Sequence[Path] = (),
     ):
         super().__init__()

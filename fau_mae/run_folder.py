@@ -8,6 +8,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -161,7 +162,7 @@ class RunMemory:
 
 def name_of(run: Path, label: str = "") -> str:
     """What a run is called in W&B, on the dashboard and in reports: its label, or its folder's name."""
-    return label or run.resolve().name
+    return label or Path(os.path.realpath(run)).name
 
 
 def write_memory(run: Path, memory: RunMemory) -> None:

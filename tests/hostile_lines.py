@@ -61,7 +61,7 @@ GOOD: dict[str, dict[str, list[str]]] = {
         "input": ["{faces}"], "--out": ["new"], "--kind": ["patches"], "--severity": ["0.5"], "--grid": ["4"],
     },
     "evaluate-predictions": {"table": ["{table}"], "--out": ["new"]},
-    "save": {"checkpoint": ["{checkpoint}"], "--out": ["new.safetensors"]},
+    "save": {"source": ["{checkpoint}"], "--out": ["new.safetensors"]},
     "export": {"checkpoint": ["{checkpoint}"], "--out": ["new.onnx"]},
 }  # fmt: skip
 _STAGE = {

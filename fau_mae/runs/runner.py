@@ -98,9 +98,10 @@ def run_experiment(request: Request, engine: Engine | None = None) -> None:
     `engine`: who does stages and ladders; None = this process, one after the other. Raises `UserError` before any work
     for whatever could be found wrong only after it.
     """
+    # First, as it loads no torch: wrong use ends at once.
+    run = look_at(request)
     from fau_mae import tracking
 
-    run = look_at(request)
     if request.stage:
         begin(run)
         _prepare(run)

@@ -10,6 +10,7 @@ import matplotlib.patches
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -147,10 +148,16 @@ def _heights(axis: Axes, place: int, values: pd.Series) -> np.ndarray:
     return texts.map(places).to_numpy(float)
 
 
-def as_svg(figure: Figure) -> str:
-    """For a page: the same bytes for the same figure."""
-    out = BytesIO()
+def picture_of(figure: Figure, kind: str) -> bytes:
+    """A figure as `png` or `svg`, the same bytes for the same figure."""
+    drawn = BytesIO()
+    told = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue().decode("utf-8")
+        FigureCanvasAgg(figure).print_figure(drawn, format=kind, dpi=160, metadata=told)
+    return drawn.getvalue()
+
+
+def as_svg(figure: Figure) -> str:
+    """For a page."""
+    text = picture_of(figure, "svg").decode("utf-8")
     return text[text.index("<svg") :]

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from io import BytesIO
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ from data_modules.errors import UserError
 from data_modules.files import write_bytes, write_csv, write_parquet
 from fau_mae import tracking
 from fau_mae.evaluation.scored_run import read_results
-from fau_mae.sweeps.figures import heat_map, trained_on
+from fau_mae.sweeps.figures import heat_map, picture_of, trained_on
 from fau_mae.sweeps.sweep_file import Sweep, Trial, read_trials, trial_words
 from fau_mae.tracking import sync_line
 
@@ -59,11 +58,10 @@ def _picture(sweep: Sweep, table: pd.DataFrame) -> None:
     """What was trained on × tested on, beside the table and on W&B, where trials differ in that; once."""
     if (cells := trained_on(table)) is None:
         return
-    path, drawn = sweep.folder / "trained-on-tested-on.png", BytesIO()
-    heat_map(cells).savefig(drawn, dpi=160, format="png")
-    if path.is_file() and path.read_bytes() == drawn.getvalue():
+    path, drawn = sweep.folder / "trained-on-tested-on.png", picture_of(heat_map(cells), "png")
+    if path.is_file() and path.read_bytes() == drawn:
         return
-    write_bytes(path, drawn.getvalue())
+    write_bytes(path, drawn)
     if tracking.mode() != "disabled":
         with tracking.sweep_run(sweep.folder, sweep.name) as logged:
             logged.log({"occlusion/trained_on_tested_on": wandb.Image(str(path))})

@@ -26,6 +26,7 @@ from fau_mae.runs.settings.complaints import words_of
 OWN: dict[str, Any] = {
     "out": Path,
     "experiment": str,
+    "run_name": str,
     "checkpoint_minutes": float,
     "seed_everything": int,
     "ckpt_path": str,
