@@ -1,11 +1,10 @@
 """`fau-mae experiments`: the built-in experiments, and copies of them to edit."""
 
 import argparse
-import shutil
 from pathlib import Path
 
 from data_modules.errors import UserError
-from data_modules.files import folder_aside
+from data_modules.files import folder_aside, write_bytes
 from fau_mae.commands.parser import Commands, HelpFormatter, add_command
 
 
@@ -46,8 +45,10 @@ def _copy(options: argparse.Namespace) -> None:
         raise UserError(f"no built-in experiment {options.experiment!r}: use one of {', '.join(known)}")
     if options.folder.exists() or options.folder.is_symlink():
         raise UserError(f"{options.folder} exists already: give a folder that does not")
+    source = experiments_root() / options.experiment
     with folder_aside(options.folder) as part:
-        shutil.copytree(experiments_root() / options.experiment, part, dirs_exist_ok=True)
+        for path in sorted(source.rglob("*.yaml")):
+            write_bytes(part / path.relative_to(source), path.read_bytes())
     first = (
         "edit its files, then fau-mae sweep FILE"
         if options.experiment == "sweeps"
