@@ -68,7 +68,9 @@ def test_a_signal_saves_the_step_and_stops(
     assert_same_training(whole, tmp_path / "p")
 
 
-@pytest.mark.xfail(strict=False, reason="after many other tests scontrol is not called; alone it is: not understood")
+@pytest.mark.xfail(
+    strict=False, reason="after many other tests scontrol is not called; alone it is: not understood"
+)
 def test_slurm_s_signal_requeues_the_job_and_the_next_one_goes_on(
     fau_mae: FauMae, tiny_store: FaceStore, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
